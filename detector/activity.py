@@ -1,0 +1,180 @@
+"""What the parties of a gift did lately: exact sliding windows, in memory, proved fresh against PostgreSQL.
+
+A window of w microseconds at `now` holds the events with now - w < at <= now, in order of arrival. Nothing here is
+authoritative: a State may be read only while its key's row is locked and its version equals the row's (law 6).
+
+Cost of one reading is O(log n) in the events of one key and O(1) in the amount: a Track keeps running sums, so a
+window is the difference of two of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from detector.gift import Event, Gift
+
+WINDOWS_S = {"10m": 600, "1h": 3_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
+HORIZON_US = max(WINDOWS_S.values()) * 1_000_000
+PREFIX = {"sender": "o:", "recipient": "o:", "ip": "i:", "device": "d:", "tier": "t:"}
+COUNTERPART = {"sender": "recipient", "recipient": "sender", "ip": "sender", "device": "sender", "tier": "sender"}
+MOST_STATES = 200_000
+
+
+class Shape(NamedTuple):
+    """Which events a track holds: those of one owner, split by facets, with or without the refused ones."""
+
+    owner: str
+    facets: tuple[str, ...] = ()
+    attempts: bool = False
+
+
+class Track:
+    """Events of one key in order of time, with running sums and each counterpart's latest time."""
+
+    __slots__ = ("latest", "latest_times", "sums", "times")
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.sums: list[int] = [0]
+        self.latest: dict[str, int] = {}
+        self.latest_times: list[int] = []
+
+    def add(self, at: int, amount: int, counterpart: str | None) -> None:
+        self.times.append(at)
+        self.sums.append(self.sums[-1] + amount)
+        if counterpart is not None:
+            before = self.latest.get(counterpart)
+            if before is not None:
+                del self.latest_times[bisect_left(self.latest_times, before)]
+            self.latest[counterpart] = at
+            self.latest_times.append(at)
+
+    def count(self, now: int, window: int) -> int:
+        return len(self.times) - bisect_right(self.times, now - window)
+
+    def total(self, now: int, window: int) -> int:
+        return self.sums[-1] - self.sums[bisect_right(self.times, now - window)]
+
+    def distinct(self, now: int, window: int) -> int:
+        """Counterparts with an event in the window: those whose latest event is in it."""
+        return len(self.latest_times) - bisect_right(self.latest_times, now - window)
+
+    def gap_s(self, now: int) -> int | None:
+        """Whole seconds since the latest event inside the horizon; None where there is none."""
+        if not self.times or self.times[-1] <= now - HORIZON_US:
+            return None
+        return (now - self.times[-1]) // 1_000_000
+
+    def forget(self, until: int) -> None:
+        """Drop what no window can reach any more, once that is at least half of the track."""
+        gone = bisect_right(self.times, until)
+        if gone * 2 < len(self.times):
+            return
+        del self.times[:gone], self.sums[:gone]
+        self.latest = {party: at for party, at in self.latest.items() if at > until}
+        self.latest_times = sorted(self.latest.values())
+
+
+NOTHING = Track()
+
+
+class State:
+    """All tracks of one locked key. `busy` is set while a batch that changed it is not yet committed."""
+
+    __slots__ = ("busy", "last_at", "tracks", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.last_at = 0
+        self.tracks: dict[tuple[Any, ...], Track] = {}
+        self.busy: asyncio.Future[None] | None = None
+
+
+class Source(NamedTuple):
+    """Where a reading looks: the track of `shape` that belongs to gift.<owner>, at the facets named."""
+
+    shape: Shape
+    owner: str
+    facets: tuple[str, ...] = ()
+
+
+class Activity:
+    """The states that one process remembers, for the shapes that one policy generation needs."""
+
+    def __init__(self, shapes: Iterable[Shape]) -> None:
+        wanted = sorted(set(shapes))
+        self.roles: dict[str, list[tuple[Shape, Any, str | None]]] = {}
+        for shape in wanted:
+            facets = [attrgetter(name) for name in shape.facets]
+            counterpart = None if shape.facets else COUNTERPART[shape.owner]
+            self.roles.setdefault(shape.owner, []).append((shape, facets, counterpart))
+        self.extra = [role for role in ("ip", "device", "tier") if role in self.roles]
+        self.states: dict[str, State] = {}
+
+    def keys(self, gift: Gift) -> list[str]:
+        """The keys to lock for a gift: both parties, and each context key that a limit or rule reads."""
+        keys = ["o:" + gift.sender, "o:" + gift.recipient]
+        for role in self.extra:
+            value = getattr(gift, role)
+            if value is not None:
+                keys.append(PREFIX[role] + value)
+        return keys
+
+    def add(self, event: Event) -> None:
+        """Tell every remembered key of the event about it."""
+        self.tell("o:" + event.sender, "sender", event)
+        self.tell("o:" + event.recipient, "recipient", event)
+        for role in self.extra:
+            value = getattr(event, role)
+            if value is not None:
+                self.tell(PREFIX[role] + value, role, event)
+
+    def tell(self, key: str, role: str, event: Event) -> None:
+        state = self.states.get(key)
+        if state is None:
+            return
+        state.last_at = event.at
+        for shape, facets, counterpart in self.roles.get(role, ()):
+            if not event.admitted and not shape.attempts:
+                continue
+            name = (shape, *[facet(event) for facet in facets]) if facets else shape
+            track = state.tracks.get(name)
+            if track is None:
+                track = state.tracks[name] = Track()
+            elif len(track.times) > 64 and track.times[0] <= event.at - HORIZON_US:
+                track.forget(event.at - HORIZON_US)
+            track.add(event.at, event.amount, getattr(event, counterpart) if counterpart else None)
+
+    def track(self, source: Source, gift: Gift) -> Track | None:
+        """The track a reading looks at; None where the gift does not name its owner or a facet."""
+        owner = getattr(gift, source.owner)
+        if owner is None:
+            return None
+        state = self.states.get(PREFIX[source.shape.owner] + owner)
+        if state is None:
+            return NOTHING
+        if not source.facets:
+            return state.tracks.get(source.shape, NOTHING)  # type: ignore[call-overload, no-any-return]
+        values = [getattr(gift, name) for name in source.facets]
+        if None in values:
+            return None
+        return state.tracks.get((source.shape, *values), NOTHING)
+
+    def trim(self) -> None:
+        """Forget the oldest idle states beyond MOST_STATES; they are read again when needed."""
+        surplus = len(self.states) - MOST_STATES
+        if surplus > 0:
+            idle = [key for key, state in self.states.items() if state.busy is None]
+            for key in idle[:surplus]:
+                del self.states[key]
+
+
+def role_of(key: str, event: Event) -> str:
+    """The role that a key plays in an event."""
+    if key.startswith("o:"):
+        return "sender" if key[2:] == event.sender else "recipient"
+    return {"i": "ip", "d": "device", "t": "tier"}[key[0]]

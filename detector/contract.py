@@ -1,0 +1,95 @@
+"""What others see of the detector: the nouns of a judgement, and the shapes of its HTTP API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
+
+import msgspec
+from msgspec import Meta, Struct
+
+from detector.gift import Budget, Decision, Gift, Hit, Verdict
+
+__all__ = ["Asked", "Budget", "Decision", "Gift", "Hit", "Judged", "Outcome", "Parties", "Sitting", "Verdict", "body_schema"]
+
+PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
+Party = Annotated[str, Meta(pattern=PARTY, description="1 to 64 letters, digits, and _ . : -")]
+Amount = Annotated[int, Meta(gt=0, le=10**15, description="integer micro-credits; 1 credit = 1_000_000")]
+Context = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x20-\x7e]+$")]
+
+
+class Parties(NamedTuple):
+    """What must be locked to judge a gift."""
+
+    sender: str
+    recipient: str
+    ip: str | None
+    device: str | None
+    tier: str | None
+
+
+class Sitting(Protocol):
+    """A batch being judged inside the caller's transaction; `now` is its moment in microseconds."""
+
+    now: int
+
+    def decide(self, gift: Gift, look: int = 1, *, at: int | None = None) -> Decision: ...
+    def turn_away(self, gift: Gift, reason: str, *, at: int | None = None) -> Decision: ...
+    async def record(self, conn: Any) -> None: ...
+    def close(self, *, committed: bool) -> None: ...
+
+
+class Asked(Struct, forbid_unknown_fields=True):
+    """A gift that another ledger asks about. What it leaves out is null to the rules, never guessed."""
+
+    id: Party
+    sender: Party
+    recipient: Party
+    amount: Amount
+    ip: Context | None = None
+    device: Context | None = None
+    tier: Context | None = None
+    recipient_tier: Context | None = None
+    identity: Literal["none", "basic", "full"] | None = None
+    sender_age_s: Annotated[int, Meta(ge=0)] | None = None
+    recipient_age_s: Annotated[int, Meta(ge=0)] | None = None
+    sender_available: Annotated[int, Meta(ge=0)] | None = None
+    topup_age_s: Annotated[int, Meta(ge=0)] | None = None
+    same_owner: bool | None = None
+
+
+class Judged(Struct, omit_defaults=True):
+    """A decision as the asking ledger sees it. score: 0..1, high = more suspicious; null while no model judges."""
+
+    id: str
+    gift: str
+    verdict: str
+    reasons: list[str]
+    at: str
+    generation: int
+    model: str | None
+    score: float | None
+    retry_after_s: int | None = None
+
+
+class Outcome(Struct, forbid_unknown_fields=True):
+    """What became of a gift that was judged."""
+
+    gift: Party
+    outcome: Literal["settled", "cancelled", "returned", "reversed", "failed"]
+    at: datetime
+
+
+def body_schema(shape: type) -> dict[str, Any]:
+    """The request body of a route that parses it itself, for the OpenAPI page."""
+    (schema,), parts = msgspec.json.schema_components([shape], ref_template="#/components/schemas/{name}")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inline(schema, parts)}}}}
+
+
+def inline(schema: Any, parts: dict[str, Any]) -> Any:
+    """A schema with its references written out."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            return inline(parts[schema["$ref"].rsplit("/", 1)[-1]], parts)
+        return {name: inline(part, parts) for name, part in schema.items()}
+    return [inline(part, parts) for part in schema] if isinstance(schema, list) else schema

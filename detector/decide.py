@@ -1,0 +1,67 @@
+"""The whole decision, top to bottom, pure: limits, features, rules, verdict. The most severe verdict wins."""
+
+from __future__ import annotations
+
+from detector import rules
+from detector.activity import Activity
+from detector.gift import Budget, Decision, Event, Gift, Hit, Verdict
+from detector.limits import Reading, readings
+from detector.policy import Policy
+
+FIRST, SECOND = 1, 2
+SEVERITY = {verdict.word: verdict for verdict in Verdict}
+
+
+def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int, look: int = FIRST) -> Decision:
+    """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit."""
+    if policy is None:
+        return degraded(gift, now, look, "no_policy")
+    limits = readings(policy.limits, gift, activity, now) if look == FIRST else []
+    vector = policy.vectors.read(gift, activity, now)
+    exceeded = [reading for reading in limits if reading.exceeded]
+    hits = [reading.hit() for reading in exceeded] + rules.hits(policy.checks, vector)
+    blocking = [reading for reading in exceeded if reading.limit.action is Verdict.BLOCK]
+    return Decision(
+        gift=gift,
+        look=look,
+        at=now,
+        verdict=max((SEVERITY[hit.verdict] for hit in hits), default=Verdict.APPROVE),
+        hits=tuple(hits),
+        vector=vector,
+        generation=policy.generation,
+        refused=bool(blocking),
+        retry_after_s=longest_wait(blocking),
+        budget=tightest(limits),
+    )
+
+
+def degraded(gift: Gift, now: int, look: int, reason: str, generation: int = 0) -> Decision:
+    """Law 5: whatever keeps us from judging holds the gift."""
+    hit = Hit("degraded", reason, Verdict.HOLD.word)
+    return Decision(gift, look, now, Verdict.HOLD, (hit,), (), generation)
+
+
+def turned_away(gift: Gift, now: int, reason: str, generation: int) -> Decision:
+    """The ledger refused the gift before it was judged: an attempt that burns no budget."""
+    hit = Hit("ledger", reason, Verdict.BLOCK.word)
+    return Decision(gift, FIRST, now, Verdict.BLOCK, (hit,), (), generation, refused=True)
+
+
+def event(decision: Decision) -> Event:
+    """What activity remembers of a first look."""
+    gift = decision.gift
+    return Event(
+        decision.at, gift.sender, gift.recipient, gift.amount, gift.ip, gift.device, gift.tier, decision.admitted
+    )
+
+
+def longest_wait(blocking: list[Reading]) -> int | None:
+    """Seconds until all of the limits let the gift pass; None if one of them never will."""
+    waits = [reading.retry_after_s for reading in blocking]
+    return None if not waits or None in waits else max(wait for wait in waits if wait is not None)
+
+
+def tightest(limits: list[Reading]) -> Budget | None:
+    """The budget that will run out first, by the share that is left of it."""
+    budgets = [reading.budget for reading in limits if reading.budget]
+    return min(budgets, key=lambda budget: budget.remaining / budget.quota, default=None)

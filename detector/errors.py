@@ -1,0 +1,66 @@
+"""What can go wrong in the detector, as one tree.
+
+DetectorError
+├── PolicyRefused           a policy that cannot be loaded
+│   └── ExpressionRefused   a rule or derived feature that cannot be read
+├── PolicyMoved             another generation was activated: start the transaction again
+├── Malformed               a question that cannot be read
+├── GiftConflict            a gift id that was judged with other fields
+└── DecisionUnknown         a decision that was never taken
+"""
+
+
+class DetectorError(Exception):
+    """A fault of the detector: `status` for HTTP, `code` for programs, `detail` for people."""
+
+    status = 500
+    code = "detector_error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class PolicyRefused(DetectorError):
+    """The policy is not fit to be activated; `detail` names the offending piece and the cure."""
+
+    status = 422
+    code = "policy_refused"
+
+
+class ExpressionRefused(PolicyRefused):
+    """The expression `text` is not one that Lockgate evaluates, for the `reason` given."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        # A hostile text may be huge: the message quotes its beginning only.
+        super().__init__(f"{reason} (in: {text if len(text) <= 200 else text[:200] + '…'})")
+        self.text = text
+        self.reason = reason
+
+
+class PolicyMoved(DetectorError):
+    """Another generation judges from now on; it is loaded, and the caller's batch can be run again."""
+
+    status = 503
+    code = "policy_moved"
+
+
+class Malformed(DetectorError):
+    """The question's body is not in the shape asked for."""
+
+    status = 422
+    code = "invalid"
+
+
+class GiftConflict(DetectorError):
+    """The gift id was judged before, with other fields."""
+
+    status = 422
+    code = "gift_conflict"
+
+
+class DecisionUnknown(DetectorError):
+    """There is no such decision."""
+
+    status = 404
+    code = "not_found"

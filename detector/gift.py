@@ -1,0 +1,116 @@
+"""The detector's nouns: the gift that is judged, and the decision that judges it.
+
+Times are integer microseconds since 1970 (UTC), amounts integer micro-credits. A score is 0..1, high = more
+suspicious.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from msgspec import Struct
+
+
+class Verdict(enum.IntEnum):
+    """Ordered by severity, so that `max` of several verdicts is the one that counts."""
+
+    APPROVE = 0
+    HOLD = 1
+    BLOCK = 2
+
+    @property
+    def word(self) -> str:
+        return WORDS[self]
+
+
+WORDS = {verdict: verdict.name.lower() for verdict in Verdict}
+
+
+class Gift(Struct, frozen=True, gc=False):
+    """What is judged. A fact that the asking ledger does not know is None, never a guess."""
+
+    id: str
+    sender: str
+    recipient: str
+    amount: int
+    payload_hash: bytes
+    ip: str | None = None
+    device: str | None = None
+    tier: str | None = None
+    recipient_tier: str | None = None
+    identity: str | None = None
+    sender_age_s: int | None = None
+    recipient_age_s: int | None = None
+    sender_available: int | None = None
+    topup_age_s: int | None = None
+    same_owner: bool | None = None
+
+
+class Event(Struct, frozen=True, gc=False):
+    """One past attempt as activity remembers it; admitted = neither refused nor blocked."""
+
+    at: int
+    sender: str
+    recipient: str
+    amount: int
+    ip: str | None
+    device: str | None
+    tier: str | None
+    admitted: bool
+
+
+class Hit(Struct, frozen=True, omit_defaults=True):
+    """One reason for a verdict. `by` is limit, rule, ledger (refused before judging) or degraded (law 5)."""
+
+    by: str
+    name: str
+    verdict: str
+    seen: dict[str, Any] = {}
+
+    @property
+    def reason(self) -> str:
+        return f"{self.by}:{self.name}"
+
+
+class Budget(Struct, frozen=True):
+    """What is left of one limit after a gift, for the RateLimit headers. Times in whole seconds."""
+
+    name: str
+    quota: int
+    window_s: int
+    remaining: int
+    reset_s: int
+
+
+class Decision(Struct, frozen=True):
+    """The immutable record of one look at one gift.
+
+    `vector` holds the policy's columns in the order of `Policy.features.names`; `retry_after_s` is set when a
+    limit refused the gift and waiting would help.
+    """
+
+    gift: Gift
+    look: int
+    at: int
+    verdict: Verdict
+    hits: tuple[Hit, ...]
+    vector: tuple[Any, ...]
+    generation: int
+    model: str | None = None
+    score: float | None = None
+    refused: bool = False
+    retry_after_s: int | None = None
+    budget: Budget | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.gift.id}.{self.look}"
+
+    @property
+    def admitted(self) -> bool:
+        return self.verdict is not Verdict.BLOCK
+
+    @property
+    def reasons(self) -> list[str]:
+        return [hit.reason for hit in self.hits]

@@ -1,0 +1,167 @@
+"""A policy: limits, rules and score thresholds as one numbered generation, read from TOML and checked whole.
+
+Nothing of a refused policy is ever used: reading it either gives a complete Policy or raises with every fault named.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detector.activity import HORIZON_US, Shape
+from detector.errors import ExpressionRefused, PolicyRefused
+from detector.expressions import ColumnType, parse
+from detector.features import COLUMNS, Vectors
+from detector.gift import Verdict
+from detector.limits import KEYS, Limit
+from detector.rules import Check, Rule, compiled
+
+DEFAULT = Path(__file__).parent / "policy.toml"
+UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
+ACTIONS = {"hold": Verdict.HOLD, "block": Verdict.BLOCK}
+LIMIT_FIELDS = {"name", "on", "window", "count", "value", "action", "description"}
+RULE_FIELDS = {"name", "when", "verdict", "description", "false_alarms"}
+POLICY_FIELDS = {"name", "description", "limit", "rule"}
+MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One generation, ready to judge: `checks` and `vectors` are made once, when it is read."""
+
+    name: str
+    text: str
+    limits: tuple[Limit, ...]
+    rules: tuple[Rule, ...]
+    generation: int = 0
+    model: str | None = None
+    vectors: Vectors = field(init=False)
+    checks: list[Check] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = {name for rule in self.rules for name in rule.when.columns}
+        vectors = Vectors(names)
+        object.__setattr__(self, "vectors", vectors)
+        object.__setattr__(self, "checks", compiled(self.rules, vectors))
+
+    @property
+    def shapes(self) -> set[Shape]:
+        """What activity must keep for this policy."""
+        return self.vectors.shapes | {limit.source.shape for limit in self.limits}
+
+
+def read(text: str, *, generation: int = 0) -> Policy:
+    """The policy in a TOML text. Raises PolicyRefused naming every fault found."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyRefused(f"not TOML: {error}") from error
+    faults: list[str] = []
+    unknown("the policy", table, POLICY_FIELDS, faults)
+    limits = [limit_of(row, faults) for row in rows(table, "limit", faults)]
+    rules = [rule_of(row, faults) for row in rows(table, "rule", faults)]
+    names = [str(row.get("name")) for key in ("limit", "rule") for row in rows(table, key, [])]
+    faults += [f"the name {name!r} is used twice: names must differ" for name in sorted({*names}) if names.count(name) > 1]
+    if not limits and not rules:
+        faults.append("no limit and no rule: an empty policy would hold every gift; write at least one [[limit]] or [[rule]]")
+    if faults:
+        raise PolicyRefused("; ".join(faults))
+    return Policy(
+        name=str(table.get("name", "unnamed")),
+        text=text,
+        limits=tuple(limit for limit in limits if limit),
+        rules=tuple(rule for rule in rules if rule),
+        generation=generation,
+    )
+
+
+def rows(table: Mapping[str, Any], key: str, faults: list[str]) -> list[dict[str, Any]]:
+    found = table.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        faults.append(f"{key!r} must be written as [[{key}]] tables")
+        return []
+    if len(found) > MOST:
+        faults.append(f"{len(found)} [[{key}]] tables; at most {MOST}")
+    return found
+
+
+def limit_of(row: dict[str, Any], faults: list[str]) -> Limit | None:
+    """One [[limit]] table, or None with its faults noted."""
+    where = f"limit {row.get('name')!r}"
+    before = len(faults)
+    unknown(where, row, LIMIT_FIELDS, faults)
+    named(where, row, faults)
+    on = row.get("on")
+    if not isinstance(on, list) or not on or not all(key in KEYS for key in on):
+        faults.append(f"{where}: on = {on!r}; name one or more of {', '.join(KEYS)}")
+    ceilings = [key for key in ("count", "value") if key in row]
+    if len(ceilings) != 1 or not whole(row[ceilings[0]]):
+        faults.append(f"{where}: give exactly one of count (gifts) or value (micro-credits), a whole number from 1")
+    window_s = span_s(where, row.get("window"), faults)
+    action = one_of(where, row, "action", faults)
+    if len(faults) > before or not isinstance(on, list):
+        return None
+    return Limit(
+        row["name"], tuple(on), window_s, action, row["description"], count=row.get("count"), value=row.get("value")
+    )
+
+
+def rule_of(row: dict[str, Any], faults: list[str]) -> Rule | None:
+    """One [[rule]] table, or None with its faults noted."""
+    where = f"rule {row.get('name')!r}"
+    before = len(faults)
+    unknown(where, row, RULE_FIELDS, faults)
+    named(where, row, faults)
+    verdict = one_of(where, row, "verdict", faults)
+    if not isinstance(row.get("when"), str):
+        faults.append(f"{where}: when = {row.get('when')!r}; write a SQL expression as a text")
+        return None
+    try:
+        when = parse(row["when"], COLUMNS)
+    except ExpressionRefused as error:
+        faults.append(f"{where}: {error.detail}")
+        return None
+    if when.type is not ColumnType.BOOL:
+        faults.append(f"{where}: {row['when']!r} is a {when.type.name.lower()}, not a condition; compare it with something")
+    if len(faults) > before:
+        return None
+    return Rule(row["name"], when, verdict, row["description"], str(row.get("false_alarms", "")))
+
+
+def unknown(where: str, row: Mapping[str, Any], known: Iterable[str], faults: list[str]) -> None:
+    for key in row.keys() - set(known):
+        near = difflib.get_close_matches(key, list(known), 1)
+        faults.append(f"{where}: unknown field {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def named(where: str, row: Mapping[str, Any], faults: list[str]) -> None:
+    if not isinstance(row.get("name"), str) or not NAME.match(row["name"]):
+        faults.append(f"{where}: a name is 1 to 64 of a-z, 0-9 and _, and starts with a letter")
+    if not isinstance(row.get("description"), str) or not row["description"].strip():
+        faults.append(f"{where}: say in description which abuse it catches")
+
+
+def one_of(where: str, row: Mapping[str, Any], key: str, faults: list[str]) -> Verdict:
+    action = ACTIONS.get(str(row.get(key)))
+    if action is None:
+        faults.append(f"{where}: {key} = {row.get(key)!r}; write {' or '.join(map(repr, ACTIONS))}")
+    return action or Verdict.HOLD
+
+
+def whole(ceiling: Any) -> bool:
+    return isinstance(ceiling, int) and not isinstance(ceiling, bool) and 1 <= ceiling < 2**63
+
+
+def span_s(where: str, span: Any, faults: list[str]) -> int:
+    """A window such as "90s", "10m", "24h" or "30d" in seconds, at most the horizon of activity."""
+    match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", span) if isinstance(span, str) else None
+    seconds = int(match[1]) * UNITS_S[match[2]] if match else 0
+    if not 0 < seconds <= HORIZON_US // 1_000_000:
+        faults.append(f'{where}: window = {span!r}; write a span from "1s" to "30d", such as "10m" or "24h"')
+    return seconds

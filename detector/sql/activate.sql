@@ -1,0 +1,1 @@
+insert into detector.activations (generation, author) values ($1, $2)

@@ -1,0 +1,1 @@
+select generation from detector.activations order by id desc limit 1

@@ -1,0 +1,18 @@
+-- The events of each key after the time up to which it is known; $1 keys, $2 roles ('o', 'i', 'd', 't'), $3 ids, $4 since.
+with stale as (select * from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) as s (key, role, id, since))
+select s.key, d.at, d.seq, d.sender, d.recipient, d.amount, d.ip, d.device, d.tier, d.verdict <> 'block' as admitted
+from stale s
+cross join lateral (
+    select * from detector.decisions where s.role = 'o' and sender = s.id and at > s.since and look = 1
+    union all
+    select * from detector.decisions where s.role = 'o' and recipient = s.id and at > s.since and look = 1
+    union all
+    select * from detector.decisions
+    where s.role = 'i' and ip = s.id and at > s.since and look = 1 and ip is not null
+    union all
+    select * from detector.decisions
+    where s.role = 'd' and device = s.id and at > s.since and look = 1 and device is not null
+    union all
+    select * from detector.decisions where s.role = 't' and tier = s.id and at > s.since and look = 1
+) d
+order by d.at, d.seq

@@ -1,0 +1,1 @@
+select text from detector.policies where generation = $1

@@ -1,0 +1,1 @@
+"""The ledger moves credits, and asks the detector before it does."""

@@ -1,0 +1,87 @@
+"""Who may do what: API keys, stored as hashes, each bound to a role and, for a customer's key, to one org."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from typing import Final
+
+import asyncpg
+from msgspec import Struct
+
+from ledger import store
+from ledger.errors import Forbidden, Invalid, Unauthenticated
+
+# The role table. A scope is what one route asks for; later roles are later rows.
+ROLES: Final[dict[str, frozenset[str]]] = {
+    "platform": frozenset({"orgs:write", "orgs:read", "grants:write", "keys:write"}),
+    "owner": frozenset({"transfers:write", "transfers:read", "balance:read"}),
+    "reader": frozenset({"transfers:read", "balance:read"}),
+    "service": frozenset({"score:write", "score:read"}),
+}
+ORG_ROLES: Final = frozenset({"owner", "reader"})
+# How long a process may go on honouring a key that was revoked elsewhere.
+FRESH_S = 2.0
+MOST_KEYS = 50_000
+
+
+class Actor(Struct, frozen=True):
+    """Whose key it is. `org_id` is None for keys of the platform and of services."""
+
+    name: str
+    role: str
+    org_id: str | None
+
+
+class Access:
+    """Finds the actor behind a key, remembering each for FRESH_S seconds."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+        self.known: dict[str, tuple[Actor, float]] = {}
+
+    async def actor(self, authorization: str | None, scope: str) -> Actor:
+        """The actor of an `Authorization: Bearer KEY` header, if it has the scope.
+
+        Raises Unauthenticated without a valid key, Forbidden where its role lacks the scope.
+        """
+        if authorization is None:
+            raise Unauthenticated("no API key; send it as 'Authorization: Bearer KEY'")
+        found = self.known.get(authorization)
+        if found is None or found[1] < time.monotonic():
+            found = await self.look_up(authorization)
+        actor = found[0]
+        if scope not in ROLES.get(actor.role, ()):
+            raise Forbidden(f"a key of role {actor.role!r} may not do this; it needs the scope {scope!r}")
+        return actor
+
+    async def look_up(self, authorization: str) -> tuple[Actor, float]:
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise Unauthenticated("the Authorization header must read 'Bearer KEY'")
+        row = await self.pool.fetchrow(store.SQL["api_key"], digest(key.strip()))
+        if row is None:
+            self.known.pop(authorization, None)
+            raise Unauthenticated("this API key is unknown or revoked")
+        if len(self.known) >= MOST_KEYS:
+            self.known.clear()
+        found = Actor(row["name"], row["role"], row["org_id"]), time.monotonic() + FRESH_S
+        self.known[authorization] = found
+        return found
+
+
+def digest(key: str) -> bytes:
+    """Keys carry 256 random bits, so one round of SHA-256 keeps them: there is nothing to guess."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def issue_key(conn: asyncpg.Connection, role: str, name: str, org_id: str | None = None) -> str:
+    """A new key, shown this once. Raises Invalid where role and org do not go together."""
+    if role not in ROLES:
+        raise Invalid(f"unknown role {role!r}; choose one of {', '.join(sorted(ROLES))}")
+    if (role in ORG_ROLES) != (org_id is not None):
+        raise Invalid(f"a key of role {role!r} {'needs' if role in ORG_ROLES else 'has no'} org; org was {org_id!r}")
+    key = f"lg_{role}_{secrets.token_urlsafe(32)}"
+    await conn.execute(store.SQL["api_key_add"], digest(key), name, role, org_id)
+    return key

@@ -1,0 +1,113 @@
+"""What a request is told, as bytes. A sender never learns why a gift was held or blocked; only its own limits show."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from detector.contract import Decision
+from ledger import store
+from ledger.credits import Slice
+from ledger.transfers import Answer, Request, Status
+
+ENCODE = msgspec.json.Encoder().encode
+
+
+class Kept(Struct, frozen=True):
+    """An answer as it is stored under its key."""
+
+    body_hash: bytes
+    status: int
+    body: bytes
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+def kept(answer: Answer, body_hash: bytes) -> Kept:
+    return Kept(body_hash, answer.status, answer.body)
+
+
+def rfc3339(at: int) -> str:
+    """Microseconds since 1970 as RFC 3339 in UTC."""
+    return store.moment(at).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def title(status: int) -> str:
+    """The status' own phrase, as RFC 9457 asks for problems without a page of their own."""
+    return HTTPStatus(status).phrase
+
+
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **extra: Any) -> Answer:
+    """An RFC 9457 problem."""
+    body = {"type": f"urn:lockgate:{code}", "title": title(status), "status": status, "code": code, "detail": detail}
+    return Answer(status, ENCODE({**body, **extra}), headers or {})
+
+
+def earlier(request: Request, answer: Any) -> Answer:
+    """The answer that the key was given before; 422 where the body is another one."""
+    if answer["body_hash"] != request.body_hash:
+        detail = f"Idempotency-Key {request.key!r} was used with another body; use a new key for a new gift"
+        return msgspec.structs.replace(problem(422, "idempotency_key_reused", detail), replayed=True)
+    return Answer(answer["status"], answer["body"], {"Idempotency-Replayed": "true"}, replayed=True)
+
+
+def refusal(request: Request, sender: Any, recipient: Any, slices: list[Slice] | None) -> tuple[str, Answer] | None:
+    """Why the ledger itself refuses a gift: (reason, answer), or None where it does not."""
+    if sender["frozen"]:
+        return "org_frozen", problem(403, "org_frozen", "sending is frozen for this org; ask the platform's support")
+    if sender["identity"] == "none":
+        detail = "only an org with a verified identity may send; verify the identity of this org first"
+        return "identity_required", problem(403, "identity_required", detail)
+    if recipient["frozen"]:
+        detail = f"recipient {request.recipient!r} cannot receive gifts at present"
+        return "recipient_frozen", problem(422, "recipient_unavailable", detail)
+    if slices is None:
+        detail = (
+            f"{request.amount} micro-credits are more than this org can gift: only cleared, giftable credits that "
+            "outlive the lock count; see giftable in GET …/balance"
+        )
+        return "insufficient_credits", problem(402, "insufficient_credits", detail)
+    return None
+
+
+def created(request: Request, status: Status, decision: Decision) -> Answer:
+    """201: the transfer as it begins. Its settle_at follows by reading it, since a hold may stop the clock."""
+    body = {
+        "id": request.id,
+        "status": status.value,
+        "sender": request.sender,
+        "recipient": request.recipient,
+        "amount": request.amount,
+        "note": request.note,
+        "created_at": rfc3339(decision.at),
+    }
+    return Answer(201, ENCODE(body), budget_headers(decision))
+
+
+def rate_limited(decision: Decision) -> Answer:
+    """429, with the wait that is enough where waiting helps."""
+    wait = decision.retry_after_s
+    detail = (
+        f"too many gifts or too much value lately; nothing was counted against you; try again in {wait} s with a new key"
+        if wait is not None
+        else "this gift is larger than a limit allows at any time; send a smaller one"
+    )
+    headers = budget_headers(decision)
+    if wait is not None:
+        headers["Retry-After"] = str(wait)
+    return problem(429, "rate_limited", detail, headers, retry_after_s=wait)
+
+
+def budget_headers(decision: Decision) -> dict[str, str]:
+    """RateLimit fields as in the IETF draft, for the sender's tightest budget."""
+    budget = decision.budget
+    if budget is None:
+        return {}
+    return {
+        "RateLimit-Policy": f'"{budget.name}";q={budget.quota};w={budget.window_s}',
+        "RateLimit": f'"{budget.name}";r={budget.remaining};t={budget.reset_s}',
+    }

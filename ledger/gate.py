@@ -1,0 +1,261 @@
+"""The gate: gathers, decides and records transfers, one batch in one transaction (laws 1, 2, 7, 8).
+
+`Gate.commit` runs one batch once. It may be run again with the same requests after any failure, also when nobody
+knows whether the commit happened: the senders' locks come first, and the answers read under them tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from detector.contract import Decision, Gift, Parties, Sitting
+from ledger import answers, store
+from ledger.credits import Account, Entry, Grant, Slice, cut, posting
+from ledger.scorer import Scorer
+from ledger.transfers import FIRST_STATUS, Answer, Request, Status
+
+MOST_GRANTS = 64
+ALL_GRANTS = 1_000_000
+
+
+@dataclass(slots=True)
+class Book:
+    """What the gate gathered, and what the batch has spent of it so far."""
+
+    now: int
+    orgs: dict[str, Any]
+    answers: dict[tuple[str, str], Any]
+    grants: dict[str, list[Grant]]
+    available: dict[str, int] = field(default_factory=dict)
+
+    def spend(self, org_id: str, slices: list[Slice]) -> None:
+        """Take slices from the front of an org's grants, which they were cut from in order."""
+        last = slices[-1]
+        rest = self.grants[org_id][len(slices) :]
+        if left := last.grant.available - last.amount:
+            rest.insert(0, last.grant._replace(available=left))
+        self.grants[org_id] = rest
+        self.available[org_id] -= sum(piece.amount for piece in slices)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the batch decided about one request: its answer, and what to record for it."""
+
+    request: Request
+    answer: Answer
+    decision: Decision | None = None
+    status: Status | None = None
+    slices: list[Slice] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The request path of one process. `lock_s` is how long a gift waits, `hold_s` how long a hold may."""
+
+    pool: asyncpg.Pool
+    scorer: Scorer
+    lock_s: int
+    hold_s: int
+
+    async def commit(self, requests: Sequence[Request]) -> list[Answer]:
+        """Gather → decide → record one batch; one answer for each request, in order."""
+        async with self.pool.acquire() as conn:
+            await conn.execute("begin")
+            sitting: Sitting | None = None
+            committed = False
+            try:
+                book = await self.gather(conn, requests)
+                fresh = [request for request in requests if (request.sender, request.key) not in book.answers]
+                sitting = await self.scorer.gather(conn, parties(fresh, book.orgs), at=requests[0].at)
+                outcomes = [decide(request, book, sitting) for request in requests]
+                await self.record(conn, [outcome for outcome in outcomes if not outcome.answer.replayed], sitting)
+                await conn.execute("commit")
+                committed = True
+                return [outcome.answer for outcome in outcomes]
+            finally:
+                if sitting:
+                    sitting.close(committed=committed)
+                if not committed and not conn.is_closed():
+                    await conn.execute("rollback")
+
+    async def gather(self, conn: asyncpg.Connection, requests: Sequence[Request]) -> Book:
+        """Lock the senders, then read orgs, earlier answers and the grants that a gift may spend."""
+        book = await self.read(conn, requests, MOST_GRANTS)
+        wanted: dict[str, int] = {}
+        for request in requests:
+            wanted[request.sender] = wanted.get(request.sender, 0) + request.amount
+        short = [
+            org_id
+            for org_id, grants in book.grants.items()
+            if len(grants) == MOST_GRANTS and sum(grant.available for grant in grants) < wanted[org_id]
+        ]
+        return await self.read(conn, requests, ALL_GRANTS) if short else book
+
+    async def read(self, conn: asyncpg.Connection, requests: Sequence[Request], most: int) -> Book:
+        senders = list({request.sender for request in requests})
+        everyone = list({*senders, *(request.recipient for request in requests)})
+        at = requests[0].at
+        row = await conn.fetchrow(
+            store.SQL["gather"],
+            senders,
+            everyone,
+            [request.sender for request in requests],
+            [request.key for request in requests],
+            self.lock_s,
+            most,
+            None if at is None else store.moment(at),
+        )
+        grants: dict[str, list[Grant]] = {sender: [] for sender in senders}
+        for grant in row["grants"]:
+            grants[grant["org_id"]].append(
+                Grant(grant["id"], grant["available"], grant["origin"], grant["rooted_at"])
+            )
+        orgs = {org["id"]: org for org in row["orgs"]}
+        return Book(
+            now=store.micros(row["now"]),
+            orgs=orgs,
+            answers={(answer["org_id"], answer["key"]): answer for answer in row["answers"]},
+            grants=grants,
+            available={sender: orgs[sender]["available"] for sender in senders if sender in orgs},
+        )
+
+    async def record(self, conn: asyncpg.Connection, outcomes: list[Outcome], sitting: Sitting) -> None:
+        """Write what was decided; nothing where every request was a replay."""
+        if not outcomes:
+            return
+        await sitting.record(conn)
+        kept = [
+            (one.request.sender, one.request.key, one.request.body_hash, one.answer.status, one.answer.body)
+            for one in outcomes
+        ]
+        opened = [row for one in outcomes if (row := transfer_row(one))]
+        entries = [entry for one in outcomes for entry in reserve(one)]
+        transfers = store.columns(opened, 12)
+        await conn.execute(
+            store.SQL["record"],
+            *store.columns(kept, 5),
+            *transfers,
+            self.lock_s,
+            self.hold_s,
+            *store.columns(entries, 8),
+        )
+
+
+def parties(requests: Sequence[Request], orgs: dict[str, Any]) -> list[Parties]:
+    """What to lock for the requests that can be judged: those between orgs that exist."""
+    return [
+        Parties(one.sender, one.recipient, one.ip, one.device, orgs[one.sender]["tier"])
+        for one in requests
+        if one.sender in orgs and one.recipient in orgs
+    ]
+
+
+def decide(request: Request, book: Book, sitting: Sitting) -> Outcome:
+    """One request, in order of arrival: earlier answer → parties → identity → funds → detector."""
+    earlier = book.answers.get((request.sender, request.key))
+    if earlier is not None:
+        return Outcome(request, answers.earlier(request, earlier))
+    outcome = refuse_unknown(request, book) or judge(request, book, sitting)
+    book.answers[request.sender, request.key] = answers.kept(outcome.answer, request.body_hash)
+    return outcome
+
+
+def refuse_unknown(request: Request, book: Book) -> Outcome | None:
+    """There is nobody to judge where a party does not exist."""
+    if request.sender not in book.orgs:
+        return Outcome(request, answers.problem(403, "unknown_sender", f"org {request.sender!r} does not exist"))
+    if request.recipient not in book.orgs:
+        detail = f"recipient {request.recipient!r} does not exist; check the org id"
+        return Outcome(request, answers.problem(422, "unknown_recipient", detail))
+    return None
+
+
+def judge(request: Request, book: Book, sitting: Sitting) -> Outcome:
+    """Refuse what may not be sent, ask the detector about the rest, and reserve what it admits."""
+    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
+    slices = cut(book.grants[request.sender], request.amount)
+    gift = gift_of(request, book, slices or [])
+    refusal = answers.refusal(request, sender, recipient, slices)
+    if refusal:
+        reason, answer = refusal
+        return Outcome(request, answer, sitting.turn_away(gift, reason, at=request.at))
+    decision = sitting.decide(gift, at=request.at)
+    if decision.refused:
+        return Outcome(request, answers.rate_limited(decision), decision)
+    status = FIRST_STATUS[decision.verdict.word]
+    if status is Status.BLOCKED or slices is None:
+        return Outcome(request, answers.created(request, status, decision), decision, status)
+    book.spend(request.sender, slices)
+    return Outcome(request, answers.created(request, status, decision), decision, status, slices)
+
+
+def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
+    """The facts of a gift as the ledger knows them at its moment."""
+    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
+    now = book.now if request.at is None else request.at
+    tops = [store.micros(one.grant.rooted_at) for one in slices if one.grant.origin == "purchase"]
+    owner = sender["owner"]
+    return Gift(
+        request.id,
+        request.sender,
+        request.recipient,
+        request.amount,
+        request.payload_hash,
+        request.ip,
+        request.device,
+        sender["tier"],
+        recipient["tier"],
+        sender["identity"],
+        age_s(sender["created_at"], now),
+        age_s(recipient["created_at"], now),
+        book.available[request.sender],
+        max(0, now - max(tops)) // 1_000_000 if tops else None,
+        owner is not None and owner == recipient["owner"],
+    )
+
+
+def age_s(since: datetime, now: int) -> int:
+    return max(0, now - store.micros(since)) // 1_000_000
+
+
+def transfer_row(outcome: Outcome) -> tuple[Any, ...] | None:
+    """The transfer that an outcome opens, if it opens one."""
+    request, decision = outcome.request, outcome.decision
+    if outcome.status is None or decision is None:
+        return None
+    return (
+        request.id,
+        request.sender,
+        request.recipient,
+        request.amount,
+        request.note,
+        request.payload_hash,
+        outcome.status.value,
+        decision.at,
+        decision.id,
+        request.ip,
+        request.device,
+        decision.gift.sender_available,
+    )
+
+
+def reserve(outcome: Outcome) -> list[Entry]:
+    """The posting that moves a gift's slices from available to reserved."""
+    if not outcome.slices or outcome.decision is None:
+        return []
+    sender = outcome.request.sender
+    legs = [
+        leg
+        for piece in outcome.slices
+        for leg in (
+            (sender, piece.grant.id, Account.AVAILABLE.value, -piece.amount),
+            (sender, piece.grant.id, Account.RESERVED.value, piece.amount),
+        )
+    ]
+    return posting("reserve", outcome.request.id, store.moment(outcome.decision.at), legs)

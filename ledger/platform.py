@@ -1,0 +1,152 @@
+"""The ledger over HTTP, for the platform's key: orgs, their keys, identity and freezing; grants; consumption."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import asyncpg
+from fastapi import APIRouter, Header
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+from ledger import funding, store
+from ledger.access import Access, digest, issue_key
+from ledger.api import PROBLEMS, grant_view, stamp
+from ledger.credits import MOST
+from ledger.errors import Conflict, NotFound
+from ledger.funding import Issue, Terms
+
+PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
+Authorization = Annotated[str | None, Header()]
+Amount = Annotated[StrictInt, Field(gt=0, le=MOST, description="integer micro-credits")]
+Level = Literal["none", "basic", "full"]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewOrg(Body):
+    id: str = Field(pattern=PARTY)
+    tier: str = Field("standard", pattern=PARTY)
+    identity: Level = "none"
+    owner: str | None = Field(None, max_length=200, description="who stands behind the org, in any stable form")
+
+
+class Identity(Body):
+    level: Level
+
+
+class NewGrant(Body):
+    amount: Amount
+    origin: Literal["purchase", "promo", "free_tier", "gift"]
+    expires_at: datetime | None = None
+    priority: StrictInt = Field(100, ge=0, le=1000, description="0 is spent first")
+    giftable: StrictBool | None = None
+    giftable_at: datetime | None = None
+
+
+class Consumption(Body):
+    amount: Amount
+    id: str = Field(pattern=PARTY, description="names the consumption; a second one of this id is refused")
+
+
+class NewKey(Body):
+    role: Literal["owner", "reader"] = "owner"
+    name: str = Field("default", max_length=100)
+
+
+class OldKey(Body):
+    key: str
+
+
+def router(pool: asyncpg.Pool, access: Access, terms: Terms) -> APIRouter:
+    """The platform's routes."""
+    routes = APIRouter(prefix="/v1", tags=["platform"], responses=PROBLEMS)
+    add_orgs(routes, pool, access)
+    add_keys(routes, pool, access)
+    add_credits(routes, pool, access, terms)
+    return routes
+
+
+def add_orgs(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
+    @routes.post("/orgs", status_code=201, summary="Create an org")
+    async def create(org: NewOrg, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "orgs:write")
+        row = await pool.fetchrow(store.SQL["org_add"], org.id, org.tier, org.identity, org.owner, None)
+        if row is None:
+            raise Conflict(f"org {org.id!r} exists already")
+        return org_view(row)
+
+    @routes.get("/orgs/{org_id}", summary="Show an org")
+    async def show(org_id: str, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "orgs:read")
+        return org_view(found(org_id, await pool.fetchrow(store.SQL["org"], org_id)))
+
+    @routes.put("/orgs/{org_id}/identity", summary="Say how far an org's identity is verified")
+    async def identity(org_id: str, body: Identity, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "orgs:write")
+        return org_view(found(org_id, await pool.fetchrow(store.SQL["org_identity"], org_id, body.level)))
+
+    @routes.post("/orgs/{org_id}/freeze", summary="Stop an org from sending and receiving")
+    async def freeze(org_id: str, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "orgs:write")
+        return org_view(found(org_id, await pool.fetchrow(store.SQL["org_frozen"], org_id, True)))
+
+    @routes.post("/orgs/{org_id}/unfreeze", summary="Let an org send and receive again")
+    async def unfreeze(org_id: str, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "orgs:write")
+        return org_view(found(org_id, await pool.fetchrow(store.SQL["org_frozen"], org_id, False)))
+
+
+def add_keys(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
+    @routes.post("/orgs/{org_id}/keys", status_code=201, summary="Issue an API key of an org; shown this once")
+    async def issue(org_id: str, body: NewKey, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "keys:write")
+        found(org_id, await pool.fetchrow(store.SQL["org"], org_id))
+        async with pool.acquire() as conn:
+            key = await issue_key(conn, body.role, body.name, org_id)
+        return {"key": key, "role": body.role, "name": body.name, "org": org_id}
+
+    @routes.post("/orgs/{org_id}/keys/revoke", summary="Revoke an API key of an org")
+    async def revoke(org_id: str, body: OldKey, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "keys:write")
+        name = await pool.fetchval(store.SQL["api_key_revoke"], digest(body.key), org_id)
+        if name is None:
+            raise NotFound(f"org {org_id!r} has no such key, or it was revoked before")
+        return {"revoked": name}
+
+
+def add_credits(routes: APIRouter, pool: asyncpg.Pool, access: Access, terms: Terms) -> None:
+    @routes.post("/orgs/{org_id}/grants", status_code=201, summary="Issue a grant")
+    async def issue(org_id: str, body: NewGrant, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "grants:write")
+        async with pool.acquire() as conn, conn.transaction():
+            org = await funding.lock_org(conn, org_id)
+            row = funding.grant_row(org_id, Issue(**body.model_dump()), terms, org["now"])
+            await funding.issue(conn, [row])
+            return grant_view(await conn.fetchrow(store.SQL["grant"], row[0]))
+
+    @routes.post("/grants/{grant_id}/revoke", summary="Take back what is left of a grant")
+    async def revoke(grant_id: str, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "grants:write")
+        async with pool.acquire() as conn, conn.transaction():
+            return {"grant": grant_id, "revoked": await funding.revoke(conn, grant_id)}
+
+    @routes.post("/orgs/{org_id}/consume", summary="Burn credits that an org used")
+    async def consume(org_id: str, body: Consumption, authorization: Authorization = None) -> dict[str, Any]:
+        await access.actor(authorization, "grants:write")
+        async with pool.acquire() as conn, conn.transaction():
+            left = await funding.consume(conn, org_id, body.amount, f"{org_id}/{body.id}")
+        return {"org": org_id, "id": body.id, "consumed": body.amount, "available": left}
+
+
+def found(org_id: str, row: asyncpg.Record | None) -> asyncpg.Record:
+    if row is None:
+        raise NotFound(f"org {org_id!r} does not exist")
+    return row
+
+
+def org_view(row: Any) -> dict[str, Any]:
+    keys = ("id", "tier", "identity", "frozen", "home_cell", "owner", "available", "reserved")
+    return {**{key: row[key] for key in keys}, "created_at": stamp(row["created_at"])}

@@ -1,0 +1,1 @@
+select * from ledger.grants where id = $1

@@ -1,0 +1,1 @@
+select * from ledger.orgs where id = $1

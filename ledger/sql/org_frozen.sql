@@ -1,0 +1,1 @@
+update ledger.orgs set frozen = $2 where id = $1 returning *

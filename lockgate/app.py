@@ -1,0 +1,174 @@
+"""The ASGI application: one process's gate, scoring and settlement, wired to one pool."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+import detector.api
+import ledger.api
+import ledger.platform
+from detector import store
+from detector.contract import Judged
+from detector.errors import DetectorError
+from detector.judge import Detector
+from detector.scoring import Question, Scoring
+from ledger import answers, settlement, transfers
+from ledger.access import Access
+from ledger.errors import LedgerError
+from ledger.funding import Terms
+from ledger.gate import Gate
+from ledger.transfers import Answer
+from lockgate import postgres
+from lockgate.config import Settings
+from lockgate.group_commit import GroupCommit, Unavailable
+
+log = logging.getLogger(__name__)
+CONNECTIONS = 10
+ALONE = "judges by limits and rules alone: the active generation names no model"
+
+
+@dataclass(slots=True)
+class Works:
+    """What runs in one process: built once, used by the routes, the settlement loop and the replay alike."""
+
+    pool: asyncpg.Pool
+    detector: Detector
+    gate: GroupCommit[transfers.Request, Answer]
+    scoring: GroupCommit[Question, Judged | None]
+    settlement: settlement.Settlement
+    running: set[tuple[str, str]]
+
+    @classmethod
+    def build(cls, pool: asyncpg.Pool, settings: Settings) -> Works:
+        judge = Detector()
+        gate = Gate(pool, judge, settings.lock_s, settings.hold_s)
+        return cls(
+            pool,
+            judge,
+            GroupCommit(gate.commit),
+            GroupCommit(Scoring(pool, judge).commit),
+            settlement.Settlement(pool, judge, settings.hold_s),
+            set(),
+        )
+
+    async def send(self, request: transfers.Request) -> Answer:
+        """Pass the gate; 409 while the same key is still running in this process."""
+        key = (request.sender, request.key)
+        if key in self.running:
+            return answers.problem(409, "still_running", f"Idempotency-Key {request.key!r} is still running; retry soon")
+        self.running.add(key)
+        try:
+            return await self.gate.submit(request)
+        finally:
+            self.running.discard(key)
+
+    async def settle_for_ever(self, every_s: float) -> None:
+        """Settle what is due and write off what expired; a fault is logged and tried again, never fatal."""
+        while True:
+            try:
+                busy = await self.settlement.settle_due() + await settlement.expire_due(self.pool)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, DetectorError, LedgerError, OSError) as error:
+                log.warning("settlement: %s: %s; trying again", type(error).__name__, error)
+                busy = 0
+            if not busy:
+                await asyncio.sleep(every_s)
+
+
+    async def health(self) -> Response:
+        try:
+            async with self.pool.acquire(timeout=2) as conn:
+                generation = await asyncio.wait_for(store.active(conn), 2)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            body: dict[str, Any] = {"status": "unavailable", "database": type(error).__name__}
+            return Response(msgspec.json.encode(body), 503, media_type="application/json")
+        body = {"status": "ok", "generation": generation, "model": None, "note": ALONE}
+        if generation is None:
+            body |= {"status": "degraded", "note": "no active policy: every gift is held"}
+        return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+def create() -> FastAPI:
+    """The application for the settings in the environment; DATABASE_URL must name a migrated database."""
+    return build(Settings.from_env(os.environ))
+
+
+def build(settings: Settings) -> FastAPI:
+    """An application whose works start and stop with it, and whose routes are made of them."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if settings.database_url is None:
+            raise RuntimeError("DATABASE_URL is not set; start with 'lockgate serve', which sets it for its workers")
+        pool = await postgres.pool(settings.database_url, size=CONNECTIONS)
+        works = Works.build(pool, settings)
+        add_routes(app, works, settings)
+        loop = asyncio.create_task(works.settle_for_ever(settings.settle_every_s))
+        try:
+            yield
+        finally:
+            loop.cancel()
+            await asyncio.gather(loop, return_exceptions=True)
+            await pool.close()
+
+    app = FastAPI(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False)
+    add_problems(app)
+    return app
+
+
+def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
+    access = Access(works.pool)
+
+    async def allow(authorization: str | None, scope: str) -> str:
+        return (await access.actor(authorization, scope)).name
+
+    app.include_router(ledger.api.router(works.pool, access, works.send, settings.lock_s))
+    app.include_router(detector.api.router(works.pool, allow, works.scoring.submit))
+    terms = Terms(settings.giftable_origins, settings.clearing_s)
+    app.include_router(ledger.platform.router(works.pool, access, terms))
+    app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
+
+
+def add_problems(app: FastAPI) -> None:
+    """Every fault becomes an RFC 9457 problem, here and nowhere else."""
+
+    def respond(status: int, code: str, detail: str) -> Response:
+        body = {"type": f"urn:lockgate:{code}", "title": answers.title(status), "status": status, "code": code, "detail": detail}
+        return Response(msgspec.json.encode(body), status, media_type="application/problem+json")
+
+    async def known(request: Request, error: Any) -> Response:
+        return respond(error.status, error.code, error.detail)
+
+    async def invalid(request: Request, error: Any) -> Response:
+        faults = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()]
+        return respond(422, "invalid", "; ".join(faults))
+
+    async def http(request: Request, error: Any) -> Response:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        return respond(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
+
+    async def unavailable(request: Request, error: Any) -> Response:
+        return respond(503, "unavailable", f"{error}; retry with the same Idempotency-Key")
+
+    async def fault(request: Request, error: Exception) -> Response:
+        return respond(500, "fault", "a fault of ours, noted in the log; retry with the same Idempotency-Key")
+
+    handlers: list[tuple[Any, Callable[[Request, Any], Awaitable[Response]]]] = [
+        (LedgerError, known), (DetectorError, known), (RequestValidationError, invalid), (HTTPException, http),
+        (Unavailable, unavailable), (Exception, fault),
+    ]  # fmt: skip
+    for kind, handler in handlers:
+        app.add_exception_handler(kind, handler)
+
+

@@ -1,0 +1,109 @@
+"""Settings, read once from the environment; whoever needs one is handed it.
+
+A blank variable counts as unset. A wrong one stops the start, naming the variable, its value and the cure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+ORIGINS = ("purchase", "promo", "free_tier", "gift")
+LONGEST_HOURS = 87_600  # ten years: far beyond any use, and far from overflowing a PostgreSQL timestamp
+
+
+class SettingError(ValueError):
+    """An environment variable that Lockgate cannot use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator chose.
+
+    >>> Settings.from_env({"LOCKGATE_LOCK_HOURS": "0.5"}).lock_s
+    1800
+    """
+
+    database_url: str | None = None
+    home: Path = Path(".lockgate")
+    lock_s: int = 24 * 3600
+    hold_s: int = 72 * 3600
+    clearing_s: int = 24 * 3600
+    giftable_origins: frozenset[str] = frozenset({"purchase", "promo", "gift"})
+    settle_every_s: float = 1.0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        unset = cls()
+        return cls(
+            database_url=_database_url(environ),
+            home=Path(_text(environ, "LOCKGATE_HOME") or unset.home).expanduser(),
+            lock_s=_hours(environ, "LOCKGATE_LOCK_HOURS", unset.lock_s, least_s=1),
+            hold_s=_hours(environ, "LOCKGATE_HOLD_HOURS", unset.hold_s, least_s=1),
+            clearing_s=_hours(environ, "LOCKGATE_CLEARING_HOURS", unset.clearing_s, least_s=0),
+            giftable_origins=_origins(environ, unset.giftable_origins),
+            settle_every_s=_seconds(environ, "LOCKGATE_SETTLE_EVERY_S", unset.settle_every_s),
+        )
+
+
+def _database_url(environ: Mapping[str, str]) -> str | None:
+    url = _text(environ, "DATABASE_URL")
+    if url and not url.startswith(("postgresql://", "postgres://")):
+        # The one value that is not shown: it may hold a password, and errors end up in logs.
+        _refuse(
+            "DATABASE_URL", f"({len(url)} characters, not shown)", "write postgresql://user@host/database"
+        )
+    return url or None
+
+
+def _hours(environ: Mapping[str, str], name: str, unset_s: int, *, least_s: int) -> int:
+    text = _text(environ, name)
+    if not text:
+        return unset_s
+    hours = _number(text)
+    if not 0 <= hours <= LONGEST_HOURS or round(hours * 3600) < least_s:
+        least = "0" if least_s == 0 else f"{least_s} s"
+        _refuse(
+            name, repr(text), f"give hours as a number, from {least} to {LONGEST_HOURS} h, such as 24 or 0.5"
+        )
+    return round(hours * 3600)
+
+
+def _seconds(environ: Mapping[str, str], name: str, unset_s: float) -> float:
+    text = _text(environ, name)
+    if not text:
+        return unset_s
+    seconds = _number(text)
+    if not 0 < seconds <= 3600:
+        _refuse(name, repr(text), "give seconds as a number above 0 and up to 3600, such as 1.0")
+    return seconds
+
+
+def _origins(environ: Mapping[str, str], unset: frozenset[str]) -> frozenset[str]:
+    name = "LOCKGATE_GIFTABLE_ORIGINS"
+    text = _text(environ, name)
+    if not text:
+        return unset
+    origins = frozenset(word.strip() for word in text.split(","))
+    if not origins <= set(ORIGINS):
+        _refuse(name, repr(text), f"list some of {', '.join(ORIGINS)}, with commas between them")
+    return origins
+
+
+def _text(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name, "").strip()
+
+
+def _number(text: str) -> float:
+    """The number written, or NaN, which no range contains."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _refuse(name: str, shown: str, cure: str) -> NoReturn:
+    raise SettingError(f"{name} is {shown}: {cure}, or leave it unset")

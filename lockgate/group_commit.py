@@ -1,0 +1,117 @@
+"""Group commit: requests that wait while a batch is in flight become the next batch. A lone request never waits.
+
+It also mends: a batch that fell to a deadlock, a lost connection or an unclear commit is run again, which is safe
+because the gate reads earlier answers under its locks (laws 7, 8). A batch that fails for another reason is run one
+request at a time, so that a failing gift never fails its neighbours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import asyncpg
+
+from detector.errors import PolicyMoved
+
+log = logging.getLogger(__name__)
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+MOST = 256
+DEPTH = 2
+TRIES = 12
+# What another try can mend: lost locks and connections, a server that restarts, a policy that was just activated.
+PASSING = (
+    PolicyMoved,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+    FileNotFoundError,
+    TimeoutError,
+)
+
+
+class Unavailable(Exception):
+    """The database could not be reached for as long as we tried; nothing is known to be done. Retry the same key."""
+
+
+class GroupCommit(Generic[In, Out]):
+    """Turns `commit(batch)` into `submit(item)`, at most `depth` batches at a time and `most` items in each."""
+
+    def __init__(
+        self, commit: Callable[[Sequence[In]], Awaitable[list[Out]]], *, depth: int = DEPTH, most: int = MOST
+    ) -> None:
+        self.commit = commit
+        self.depth = depth
+        self.most = most
+        self.waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
+        self.flying: set[asyncio.Task[None]] = set()
+        self.woken = False
+
+    def submit(self, item: In) -> asyncio.Future[Out]:
+        """The answer to one request, once its batch is committed."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Out] = loop.create_future()
+        self.waiting.append((item, answer))
+        if not self.woken and len(self.flying) < self.depth:
+            self.woken = True
+            loop.call_soon(self.depart)
+        return answer
+
+    def depart(self) -> None:
+        """Send off what waits, unless enough batches are in flight."""
+        self.woken = False
+        while self.waiting and len(self.flying) < self.depth:
+            batch = [self.waiting.popleft() for _ in range(min(self.most, len(self.waiting)))]
+            task = asyncio.get_running_loop().create_task(self.run(batch))
+            self.flying.add(task)
+            task.add_done_callback(self.landed)
+
+    def landed(self, task: asyncio.Task[None]) -> None:
+        self.flying.discard(task)
+        self.depart()
+
+    async def run(self, batch: list[tuple[In, asyncio.Future[Out]]]) -> None:
+        """Commit one batch and hand out its answers; on a fault that a retry cannot mend, each request alone."""
+        try:
+            answers = await self.persist([item for item, _ in batch])
+        except Exception as error:
+            if len(batch) == 1 or isinstance(error, Unavailable):
+                return refuse(batch, error)
+            log.exception("a batch of %d failed; running its requests one by one", len(batch))
+            for one in batch:
+                await self.run([one])
+            return
+        for (_, waiter), answer in zip(batch, answers, strict=True):
+            if not waiter.done():
+                waiter.set_result(answer)
+
+    async def persist(self, items: list[In]) -> list[Out]:
+        """Run the batch until it is committed, or the fault is not a passing one."""
+        for attempt in range(TRIES):
+            try:
+                return await self.commit(items)
+            except PASSING as error:
+                log.warning("batch of %d: try %d: %s: %s", len(items), attempt + 1, type(error).__name__, error)
+                if not isinstance(error, PolicyMoved):
+                    await asyncio.sleep(min(1.0, 0.01 * 2**attempt) * random.random())
+        raise Unavailable(f"the database did not answer in {TRIES} tries")
+
+
+def refuse(batch: Sequence[tuple[In, asyncio.Future[Out]]], error: Exception) -> None:
+    for _, waiter in batch:
+        if not waiter.done():
+            waiter.set_exception(error)

@@ -1,0 +1,4 @@
+"""What was learned: artifacts, their cards and the registry that says which one is champion.
+
+Nothing yet. A policy generation that names no model judges by limits and rules alone, and `/healthz` says so.
+"""

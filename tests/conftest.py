@@ -1,0 +1,57 @@
+"""Real PostgreSQL for every test: one throwaway server a run, one fresh database a test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from lockgate.migrate import migrate
+from lockgate.postgres import binaries, throwaway, with_database
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """DSN of a server that lives as long as this run."""
+    with throwaway("lockgate-tests") as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> str:
+    """Name of a migrated database, to copy: a copy takes milliseconds, migrating takes much longer."""
+    _run(server, "CREATE DATABASE template_lockgate")
+    # The loop that pytest-asyncio keeps must not notice the one that this runs on.
+    with asyncio.Runner() as runner:
+        runner.run(_migrate(with_database(server, "template_lockgate")))
+    return "template_lockgate"
+
+
+@pytest.fixture
+def database(server: str, template: str) -> Iterator[str]:
+    """DSN of a fresh migrated database, this test's own."""
+    name = f"test_{next(_numbers)}"
+    _run(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield with_database(server, name)
+    # A test that fails may leave connections behind.
+    _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _migrate(dsn: str) -> None:
+    conn = await asyncpg.connect(dsn)
+    try:
+        await migrate(conn)
+    finally:
+        await conn.close()
+
+
+def _run(dsn: str, statement: str) -> None:
+    """Through psql, so that a test of any kind, with an event loop or without, can use the fixtures."""
+    psql = [binaries() / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", dsn]
+    subprocess.run([*psql, "--command", statement], check=True)

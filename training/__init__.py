@@ -1,0 +1,1 @@
+"""Learns, offline: reads histories and turns labels into artifacts. The service never needs it."""
