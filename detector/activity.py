@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -30,6 +30,11 @@ class Shape(NamedTuple):
     owner: str
     facets: tuple[str, ...] = ()
     attempts: bool = False
+
+    @property
+    def slot(self) -> str:
+        """The shape's name inside a state: a text, because those hash at once."""
+        return "/".join((self.owner, *self.facets)) + ("?" if self.attempts else "")
 
 
 class Track:
@@ -90,8 +95,11 @@ class State:
     def __init__(self) -> None:
         self.version = 0
         self.last_at = 0
-        self.tracks: dict[tuple[Any, ...], Track] = {}
+        self.tracks: dict[str | tuple[str, Any], Track] = {}
         self.busy: asyncio.Future[None] | None = None
+
+
+BLANK = State()
 
 
 class Source(NamedTuple):
@@ -102,16 +110,30 @@ class Source(NamedTuple):
     facets: tuple[str, ...] = ()
 
 
+class Lookup(NamedTuple):
+    """A source made ready for the hot path."""
+
+    slot: str
+    owner: str
+    prefix: str
+    facets: Any
+
+    @classmethod
+    def of(cls, source: Source) -> Lookup:
+        facets = attrgetter(*source.facets) if source.facets else None
+        return cls(source.shape.slot, source.owner, PREFIX[source.shape.owner], facets)
+
+
 class Activity:
     """The states that one process remembers, for the shapes that one policy generation needs."""
 
     def __init__(self, shapes: Iterable[Shape]) -> None:
         wanted = sorted(set(shapes))
-        self.roles: dict[str, list[tuple[Shape, Any, str | None]]] = {}
+        self.roles: dict[str, list[tuple[str, Any, Any, bool]]] = {}
         for shape in wanted:
-            facets = [attrgetter(name) for name in shape.facets]
-            counterpart = None if shape.facets else COUNTERPART[shape.owner]
-            self.roles.setdefault(shape.owner, []).append((shape, facets, counterpart))
+            facets = attrgetter(*shape.facets) if shape.facets else None
+            counterpart = None if facets else attrgetter(COUNTERPART[shape.owner])
+            self.roles.setdefault(shape.owner, []).append((shape.slot, facets, counterpart, shape.attempts))
         self.extra = [role for role in ("ip", "device", "tier") if role in self.roles]
         self.states: dict[str, State] = {}
 
@@ -138,31 +160,35 @@ class Activity:
         if state is None:
             return
         state.last_at = event.at
-        for shape, facets, counterpart in self.roles.get(role, ()):
-            if not event.admitted and not shape.attempts:
+        for slot, facets, counterpart, attempts in self.roles.get(role, ()):
+            if not event.admitted and not attempts:
                 continue
-            name = (shape, *[facet(event) for facet in facets]) if facets else shape
+            name = (slot, facets(event)) if facets else slot
             track = state.tracks.get(name)
             if track is None:
                 track = state.tracks[name] = Track()
             elif len(track.times) > 64 and track.times[0] <= event.at - HORIZON_US:
                 track.forget(event.at - HORIZON_US)
-            track.add(event.at, event.amount, getattr(event, counterpart) if counterpart else None)
+            track.add(event.at, event.amount, counterpart(event) if counterpart else None)
 
-    def track(self, source: Source, gift: Gift) -> Track | None:
-        """The track a reading looks at; None where the gift does not name its owner or a facet."""
-        owner = getattr(gift, source.owner)
-        if owner is None:
-            return None
-        state = self.states.get(PREFIX[source.shape.owner] + owner)
-        if state is None:
-            return NOTHING
-        if not source.facets:
-            return state.tracks.get(source.shape, NOTHING)  # type: ignore[call-overload, no-any-return]
-        values = [getattr(gift, name) for name in source.facets]
-        if None in values:
-            return None
-        return state.tracks.get((source.shape, *values), NOTHING)
+    def tracks(self, lookups: Sequence[Lookup], gift: Gift) -> list[Track | None]:
+        """The track of each lookup; None where the gift does not name its owner or a facet."""
+        states: dict[str, State | None] = {}
+        found: list[Track | None] = []
+        for slot, owner, prefix, facets in lookups:
+            if owner not in states:
+                name = getattr(gift, owner)
+                states[owner] = None if name is None else self.states.get(prefix + name, BLANK)
+            state = states[owner]
+            if state is None:
+                found.append(None)
+            elif facets is None:
+                found.append(state.tracks.get(slot, NOTHING))
+            else:
+                value = facets(gift)
+                missing = value is None or (type(value) is tuple and None in value)
+                found.append(None if missing else state.tracks.get((slot, value), NOTHING))
+        return found
 
     def trim(self) -> None:
         """Forget the oldest idle states beyond MOST_STATES; they are read again when needed."""

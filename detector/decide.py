@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from detector import rules
 from detector.activity import Activity
-from detector.gift import Budget, Decision, Event, Gift, Hit, Verdict
-from detector.limits import Reading, readings
+from detector.gift import Decision, Event, Gift, Hit, Verdict
+from detector.limits import Exceeded, check
 from detector.policy import Policy
 
 FIRST, SECOND = 1, 2
@@ -16,22 +16,25 @@ def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int, look
     """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit."""
     if policy is None:
         return degraded(gift, now, look, "no_policy")
-    limits = readings(policy.limits, gift, activity, now) if look == FIRST else []
-    vector = policy.vectors.read(gift, activity, now)
-    exceeded = [reading for reading in limits if reading.exceeded]
-    hits = [reading.hit() for reading in exceeded] + rules.hits(policy.checks, vector)
-    blocking = [reading for reading in exceeded if reading.limit.action is Verdict.BLOCK]
+    tracks = activity.tracks(policy.lookups, gift)
+    exceeded, budget = check(policy.ceilings, tracks, gift.amount, now) if look == FIRST else ([], None)
+    vector = policy.vectors.read(gift, tracks, now)
+    hits = rules.hits(policy.checks, vector)
+    if not exceeded and not hits:
+        return Decision(gift, look, now, Verdict.APPROVE, (), vector, policy.generation, budget=budget)
+    hits = [one.hit() for one in exceeded] + hits
+    blocking = [one for one in exceeded if one.limit.action is Verdict.BLOCK]
     return Decision(
         gift=gift,
         look=look,
         at=now,
-        verdict=max((SEVERITY[hit.verdict] for hit in hits), default=Verdict.APPROVE),
+        verdict=max(SEVERITY[hit.verdict] for hit in hits),
         hits=tuple(hits),
         vector=vector,
         generation=policy.generation,
         refused=bool(blocking),
         retry_after_s=longest_wait(blocking),
-        budget=tightest(limits),
+        budget=budget,
     )
 
 
@@ -55,13 +58,7 @@ def event(decision: Decision) -> Event:
     )
 
 
-def longest_wait(blocking: list[Reading]) -> int | None:
+def longest_wait(blocking: list[Exceeded]) -> int | None:
     """Seconds until all of the limits let the gift pass; None if one of them never will."""
-    waits = [reading.retry_after_s for reading in blocking]
+    waits = [one.retry_after_s for one in blocking]
     return None if not waits or None in waits else max(wait for wait in waits if wait is not None)
-
-
-def tightest(limits: list[Reading]) -> Budget | None:
-    """The budget that will run out first, by the share that is left of it."""
-    budgets = [reading.budget for reading in limits if reading.budget]
-    return min(budgets, key=lambda budget: budget.remaining / budget.quota, default=None)

@@ -6,16 +6,18 @@ depends on a null holds the gift (law 5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from detector.activity import WINDOWS_S, Activity, Shape, Source, Track
+from detector.activity import WINDOWS_S, Shape, Source, Track
 from detector.expressions import ColumnType
 from detector.gift import Gift
 
-Reading = Callable[[Track, int], int | None]
+# From the tracks of a gift and the moment to a number; None where there is no track.
+Reading = Callable[[Sequence[Track | None], int], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Feature:
     type: ColumnType
     description: str
     source: Source | None = None
-    read: Reading | None = None
+    read: Callable[[int], Reading] | None = None
 
 
 INT, STR, BOOL = ColumnType.INT, ColumnType.STR, ColumnType.BOOL
@@ -69,23 +71,50 @@ FAMILIES: list[tuple[str, Source, str, str | None]] = [
 ]
 
 
-def windowed(read: Callable[[Track, int, int], int], window_s: int) -> Reading:
+def count(window_s: int) -> Callable[[int], Reading]:
+    """Events in a window; like its siblings it is told which of the gift's tracks to read."""
     window = window_s * 1_000_000
-    return lambda track, now: read(track, now, window)
+
+    def at(position: int) -> Reading:
+        def read(tracks: Sequence[Track | None], now: int) -> int | None:
+            track = tracks[position]
+            return None if track is None else len(track.times) - bisect_right(track.times, now - window)
+
+        return read
+
+    return at
+
+
+def total(window_s: int) -> Callable[[int], Reading]:
+    window = window_s * 1_000_000
+    return lambda position: lambda tracks, now: (
+        None if (track := tracks[position]) is None else track.total(now, window)
+    )
+
+
+def distinct(window_s: int) -> Callable[[int], Reading]:
+    window = window_s * 1_000_000
+    return lambda position: lambda tracks, now: (
+        None if (track := tracks[position]) is None else track.distinct(now, window)
+    )
+
+
+def gap(position: int) -> Reading:
+    return lambda tracks, now: None if (track := tracks[position]) is None else track.gap_s(now)
 
 
 def family(prefix: str, source: Source, about: str, counterparts: str | None) -> Iterable[Feature]:
     """Count, sum and distinct counterparts of one family in every window, and its gap."""
     for label, window_s in WINDOWS_S.items():
         tail = f"in the last {label}, this one not counted"
-        yield Feature(f"{prefix}_count_{label}", INT, f"{about}, {tail}", source, windowed(Track.count, window_s))
+        yield Feature(f"{prefix}_count_{label}", INT, f"{about}, {tail}", source, count(window_s))
         yield Feature(
-            f"{prefix}_sum_{label}", INT, f"micro-credits of {about}, {tail}", source, windowed(Track.total, window_s)
+            f"{prefix}_sum_{label}", INT, f"micro-credits of {about}, {tail}", source, total(window_s)
         )
         if counterparts:
             name, text = f"{prefix}_{counterparts}_{label}", f"distinct {counterparts} of {about}, {tail}"
-            yield Feature(name, INT, text, source, windowed(Track.distinct, window_s))
-    yield Feature(f"{prefix}_gap_s", INT, f"seconds since the latest of {about}; null if none in 30 d", source, Track.gap_s)
+            yield Feature(name, INT, text, source, distinct(window_s))
+    yield Feature(f"{prefix}_gap_s", INT, f"seconds since the latest of {about}; null if none in 30 d", source, gap)
 
 
 FEATURES: dict[str, Feature] = {
@@ -95,28 +124,20 @@ COLUMNS: dict[str, ColumnType] = {name: feature.type for name, feature in FEATUR
 
 
 class Vectors:
-    """Reads the features that one policy names, live: one gift at a time, from activity."""
+    """Reads the features that one policy names, live: one gift at a time, from activity. Facts come first."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.names = tuple(sorted(set(names)))
+        features = sorted((FEATURES[name] for name in set(names)), key=lambda one: (one.source is not None, one.name))
+        self.names = tuple(feature.name for feature in features)
         self.index = {name: position for position, name in enumerate(self.names)}
-        features = [FEATURES[name] for name in self.names]
         self.sources = list(dict.fromkeys(feature.source for feature in features if feature.source))
-        self.steps = [self.step(feature) for feature in features]
+        # attrgetter gives a tuple only for two names or more
+        facts = [feature.name for feature in features if feature.source is None]
+        self.facts: Callable[[Gift], tuple[Any, ...]] = (
+            attrgetter(*facts) if len(facts) > 1 else lambda gift: tuple(getattr(gift, name) for name in facts)
+        )
+        self.reads = [one.read(self.sources.index(one.source)) for one in features if one.source and one.read]
 
-    @property
-    def shapes(self) -> set[Shape]:
-        return {source.shape for source in self.sources}
-
-    def step(self, feature: Feature) -> Callable[[Gift, list[Track | None], int], Any]:
-        read = feature.read
-        if feature.source is None or read is None:
-            fact = attrgetter(feature.name)
-            return lambda gift, tracks, now: fact(gift)
-        position = self.sources.index(feature.source)
-        return lambda gift, tracks, now: None if (track := tracks[position]) is None else read(track, now)
-
-    def read(self, gift: Gift, activity: Activity, now: int) -> tuple[Any, ...]:
-        """One vector, in the order of `names`. Null where the gift lacks what a feature reads."""
-        tracks = [activity.track(source, gift) for source in self.sources]
-        return tuple([step(gift, tracks, now) for step in self.steps])
+    def read(self, gift: Gift, tracks: Sequence[Track | None], now: int) -> tuple[Any, ...]:
+        """One vector, in the order of `names`; `tracks` are those of `sources`, in their order."""
+        return (*self.facts(gift), *[read(tracks, now) for read in self.reads])

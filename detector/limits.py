@@ -7,11 +7,12 @@ anywhere (law 6): all-or-nothing without a roll-back.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from detector.activity import Activity, Shape, Source, Track
-from detector.gift import Budget, Gift, Hit, Verdict
+from detector.activity import Shape, Source, Track
+from detector.gift import Budget, Hit, Verdict
 
 KEYS = ("sender", "recipient", "pair", "tier", "ip", "device")
 # The owner is the key whose row is locked and whose state holds the track; the rarer the contention, the better.
@@ -20,7 +21,7 @@ OWNERS = ("sender", "recipient", "ip", "device", "tier")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One declared limit; exactly one of `count` and `value` is set."""
+    """One declared limit; exactly one of `count` and `value` is set, and is the quota. `window` is microseconds."""
 
     name: str
     on: tuple[str, ...]
@@ -32,9 +33,13 @@ class Limit:
 
     source: Source = field(init=False)
     shown: bool = field(init=False)
+    quota: int = field(init=False)
+    window: int = field(init=False)
 
     def __post_init__(self) -> None:
         source = source_of(self.on)
+        object.__setattr__(self, "quota", self.count if self.value is None else self.value)
+        object.__setattr__(self, "window", self.window_s * 1_000_000)
         object.__setattr__(self, "source", source)
         # A sender may see its own budgets only: others' activity, and what merely holds, stays hidden.
         object.__setattr__(self, "shown", self.action is Verdict.BLOCK and "sender" in (source.owner, *source.facets))
@@ -48,64 +53,62 @@ def source_of(on: tuple[str, ...]) -> Source:
     return Source(Shape(owner, facets), owner, facets)
 
 
-class Reading(NamedTuple):
-    """What one limit says to one gift. `retry_after_s` is None when waiting cannot help."""
+class Exceeded(NamedTuple):
+    """A limit that a gift does not fit. `retry_after_s` is None when waiting cannot help."""
 
     limit: Limit
     used: int
-    exceeded: bool
     retry_after_s: int | None
-    budget: Budget | None
 
     def hit(self) -> Hit:
         limit = self.limit
-        quota = {"count": limit.count} if limit.count is not None else {"value": limit.value}
-        return Hit("limit", limit.name, limit.action.word, {**quota, "used": self.used, "window_s": limit.window_s})
+        kind = "count" if limit.value is None else "value"
+        return Hit(
+            "limit", limit.name, limit.action.word, {kind: limit.quota, "used": self.used, "window_s": limit.window_s}
+        )
 
 
-def readings(limits: tuple[Limit, ...], gift: Gift, activity: Activity, now: int) -> list[Reading]:
-    """Every limit's word on a gift; a limit on a key that the gift does not name says nothing."""
-    found = []
-    for limit in limits:
-        track = activity.track(limit.source, gift)
-        if track is not None:
-            found.append(reading(limit, track, gift.amount, now))
-    return found
+def check(
+    limits: Sequence[tuple[Limit, int]], tracks: Sequence[Track | None], amount: int, now: int
+) -> tuple[list[Exceeded], Budget | None]:
+    """The limits that a gift exceeds, and the tightest budget that its sender may see.
 
-
-def reading(limit: Limit, track: Track, amount: int, now: int) -> Reading:
-    window = limit.window_s * 1_000_000
-    if limit.count is not None:
-        used, cost, quota = track.count(now, window), 1, limit.count
-    else:
-        used, cost, quota = track.total(now, window), amount, limit.value or 0
-    exceeded = used + cost > quota
-    retry = wait_s(limit, track, amount, now) if exceeded else None
-    after = used if exceeded else used + cost
-    budget = budget_after(limit, track, after, quota, now) if limit.shown else None
-    return Reading(limit, used, exceeded, retry, budget)
+    Each limit comes with the position of its track; one on a key that the gift does not name says nothing.
+    """
+    exceeded: list[Exceeded] = []
+    tightest, least = None, 2.0
+    for limit, position in limits:
+        track = tracks[position]
+        if track is None:
+            continue
+        if limit.value is None:
+            used, cost = track.count(now, limit.window), 1
+        else:
+            used, cost = track.total(now, limit.window), amount
+        left = limit.quota - used - cost
+        if left < 0:
+            exceeded.append(Exceeded(limit, used, wait_s(limit, track, amount, now)))
+        if limit.shown and left / limit.quota < least:
+            tightest, least = (limit, track, left if left >= 0 else limit.quota - used), left / limit.quota
+    return exceeded, budget(*tightest, now) if tightest else None
 
 
 def wait_s(limit: Limit, track: Track, amount: int, now: int) -> int | None:
     """Whole seconds until enough events have left the window for this gift; None if it can never fit."""
-    if limit.count is not None:
-        if limit.count < 1:
-            return None
-        leaves = len(track.times) - limit.count
+    if limit.value is None:
+        leaves = len(track.times) - limit.quota
+    elif amount > limit.value:
+        return None
     else:
-        quota = limit.value or 0
-        if amount > quota:
-            return None
-        leaves = bisect_left(track.sums, track.sums[-1] + amount - quota) - 1
-    return seconds_up(track.times[leaves] + limit.window_s * 1_000_000 - now)
+        leaves = bisect_left(track.sums, track.sums[-1] + amount - limit.value) - 1
+    return seconds_up(track.times[leaves] + limit.window - now)
 
 
-def budget_after(limit: Limit, track: Track, used: int, quota: int, now: int) -> Budget:
-    """What remains after this gift, and when the oldest event in the window leaves it."""
-    window = limit.window_s * 1_000_000
-    oldest = bisect_right(track.times, now - window)
+def budget(limit: Limit, track: Track, left: int, now: int) -> Budget:
+    """What is left of a limit, and when the oldest event in its window leaves it."""
+    oldest = bisect_right(track.times, now - limit.window)
     start = track.times[oldest] if oldest < len(track.times) else now
-    return Budget(limit.name, quota, limit.window_s, max(0, quota - used), seconds_up(start + window - now))
+    return Budget(limit.name, limit.quota, limit.window_s, max(0, left), seconds_up(start + limit.window - now))
 
 
 def seconds_up(span: int) -> int:

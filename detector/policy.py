@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detector.activity import HORIZON_US, Shape
+from detector.activity import HORIZON_US, Lookup, Shape
 from detector.errors import ExpressionRefused, PolicyRefused
 from detector.expressions import ColumnType, parse
 from detector.features import COLUMNS, Vectors
@@ -43,17 +43,23 @@ class Policy:
     model: str | None = None
     vectors: Vectors = field(init=False)
     checks: list[Check] = field(init=False)
+    lookups: list[Lookup] = field(init=False)
+    ceilings: list[tuple[Limit, int]] = field(init=False)
 
     def __post_init__(self) -> None:
         names = {name for rule in self.rules for name in rule.when.columns}
         vectors = Vectors(names)
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "checks", compiled(self.rules, vectors))
+        # Limits and features often read the same track: each is looked up once, features' first.
+        sources = list(dict.fromkeys([*vectors.sources, *(limit.source for limit in self.limits)]))
+        object.__setattr__(self, "lookups", [Lookup.of(source) for source in sources])
+        object.__setattr__(self, "ceilings", [(limit, sources.index(limit.source)) for limit in self.limits])
 
     @property
     def shapes(self) -> set[Shape]:
         """What activity must keep for this policy."""
-        return self.vectors.shapes | {limit.source.shape for limit in self.limits}
+        return {source.shape for source in (*self.vectors.sources, *(limit.source for limit in self.limits))}
 
 
 def read(text: str, *, generation: int = 0) -> Policy:

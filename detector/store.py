@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 
 from detector.activity import HORIZON_US, Activity, State, role_of
-from detector.gift import Decision, Event, Hit
+from detector.gift import WORDS, Decision, Event, Hit
 
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,17 +50,18 @@ def fresh(state: State | None, version: int) -> bool:
 
 
 async def record(conn: asyncpg.Connection, decisions: Sequence[Decision]) -> None:
-    """Append decisions, in order."""
+    """Append decisions, in order. Those of one sitting share generation and model."""
+    if not decisions:
+        return
     rows = [
         (
-            one.id, one.at, seq, one.look, one.gift.sender, one.gift.recipient, one.gift.amount, one.gift.ip,
-            one.gift.device, one.gift.tier, one.verdict.word, one.refused, text(one.hits), text(one.vector),
-            one.generation, one.model, one.score, one.retry_after_s, one.gift.payload_hash,
+            one.id, one.at, one.look, one.gift.sender, one.gift.recipient, one.gift.amount, one.gift.ip,
+            one.gift.device, one.gift.tier, WORDS[one.verdict], one.refused, text(one.hits), text(one.vector),
+            one.score, one.retry_after_s, one.gift.payload_hash,
         )
-        for seq, one in enumerate(decisions)
+        for one in decisions
     ]  # fmt: skip
-    if rows:
-        await conn.execute(SQL["record"], *map(list, zip(*rows, strict=True)))
+    await conn.execute(SQL["record"], *map(list, zip(*rows, strict=True)), decisions[0].generation, decisions[0].model)
 
 
 def text(shape: tuple[Any, ...]) -> str:

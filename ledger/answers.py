@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -31,6 +32,7 @@ def kept(answer: Answer, body_hash: bytes) -> Kept:
     return Kept(body_hash, answer.status, answer.body)
 
 
+@lru_cache(maxsize=16)  # a batch shares its moment
 def rfc3339(at: int) -> str:
     """Microseconds since 1970 as RFC 3339 in UTC."""
     return store.moment(at).isoformat(timespec="microseconds").replace("+00:00", "Z")

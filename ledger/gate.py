@@ -15,7 +15,7 @@ import asyncpg
 
 from detector.contract import Decision, Gift, Parties, Sitting
 from ledger import answers, store
-from ledger.credits import Account, Entry, Grant, Slice, cut, posting
+from ledger.credits import Grant, Slice, cut
 from ledger.scorer import Scorer
 from ledger.transfers import FIRST_STATUS, Answer, Request, Status
 
@@ -135,15 +135,14 @@ class Gate:
             for one in outcomes
         ]
         opened = [row for one in outcomes if (row := transfer_row(one))]
-        entries = [entry for one in outcomes for entry in reserve(one)]
-        transfers = store.columns(opened, 12)
+        slices = [row for one in outcomes for row in slice_rows(one)]
         await conn.execute(
             store.SQL["record"],
             *store.columns(kept, 5),
-            *transfers,
+            *store.columns(opened, 12),
+            *store.columns(slices, 6),
             self.lock_s,
             self.hold_s,
-            *store.columns(entries, 8),
         )
 
 
@@ -245,17 +244,11 @@ def transfer_row(outcome: Outcome) -> tuple[Any, ...] | None:
     )
 
 
-def reserve(outcome: Outcome) -> list[Entry]:
-    """The posting that moves a gift's slices from available to reserved."""
+def slice_rows(outcome: Outcome) -> list[tuple[Any, ...]]:
+    """What a gift reserves; record.sql posts each slice from available to reserved."""
     if not outcome.slices or outcome.decision is None:
         return []
-    sender = outcome.request.sender
-    legs = [
-        leg
-        for piece in outcome.slices
-        for leg in (
-            (sender, piece.grant.id, Account.AVAILABLE.value, -piece.amount),
-            (sender, piece.grant.id, Account.RESERVED.value, piece.amount),
-        )
+    name, sender, at = outcome.request.id, outcome.request.sender, outcome.decision.at
+    return [
+        (name, sender, piece.grant.id, piece.amount, at, position) for position, piece in enumerate(outcome.slices)
     ]
-    return posting("reserve", outcome.request.id, store.moment(outcome.decision.at), legs)

@@ -144,15 +144,18 @@ class Settlement:
     scorer: Scorer
     hold_s: int
 
-    async def settle_due(self, at: datetime | None = None, *, most: int = BATCH) -> int:
-        """Settle, hold or return up to `most` due transfers; how many it took. `at` stands in for the clock."""
+    async def settle_due(self, at: datetime | None = None, *, most: int = BATCH, skip: int = 0) -> int:
+        """Settle, hold or return up to `most` due transfers; how many it took.
+
+        `at` stands in for the clock; `skip` passes over the first ones, where a caller works around a failing one.
+        """
         async with self.pool.acquire() as conn:
             sitting = None
             committed = False
             transaction = conn.transaction()
             await transaction.start()
             try:
-                due = await conn.fetch(store.SQL["due"], at, most)
+                due = await conn.fetch(store.SQL["due"], at, most, skip)
                 if not due:
                     return 0
                 orgs, slices = await self.gather(conn, due)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,6 +37,8 @@ from lockgate.group_commit import GroupCommit, Unavailable
 
 log = logging.getLogger(__name__)
 CONNECTIONS = 10
+MOST_FAILED = 20
+FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, DetectorError, LedgerError, OSError)
 ALONE = "judges by limits and rules alone: the active generation names no model"
 
 
@@ -79,12 +82,26 @@ class Works:
         while True:
             try:
                 busy = await self.settlement.settle_due() + await settlement.expire_due(self.pool)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, DetectorError, LedgerError, OSError) as error:
-                log.warning("settlement: %s: %s; trying again", type(error).__name__, error)
-                busy = 0
+            except FAULTS as error:
+                log.warning("settlement: %s: %s; one at a time now", type(error).__name__, error)
+                busy = await self.settle_singly()
             if not busy:
                 await asyncio.sleep(every_s)
 
+    async def settle_singly(self) -> int:
+        """A transfer that cannot be settled never holds up its neighbours: pass over it, and say so."""
+        done = failed = 0
+        while done + failed < settlement.BATCH:
+            try:
+                if not await self.settlement.settle_due(most=1, skip=failed):
+                    break
+                done += 1
+            except FAULTS:
+                failed += 1
+                log.exception("a due transfer failed and was passed over (%d so far)", failed)
+                if failed > MOST_FAILED:
+                    break
+        return done
 
     async def health(self) -> Response:
         try:
@@ -114,6 +131,9 @@ def build(settings: Settings) -> FastAPI:
         pool = await postgres.pool(settings.database_url, size=CONNECTIONS)
         works = Works.build(pool, settings)
         add_routes(app, works, settings)
+        # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
         loop = asyncio.create_task(works.settle_for_ever(settings.settle_every_s))
         try:
             yield

@@ -105,6 +105,8 @@ class GroupCommit(Generic[In, Out]):
             try:
                 return await self.commit(items)
             except PASSING as error:
+                if isinstance(error, ValueError):  # asyncpg's word for an argument that does not fit its column
+                    raise
                 log.warning("batch of %d: try %d: %s: %s", len(items), attempt + 1, type(error).__name__, error)
                 if not isinstance(error, PolicyMoved):
                     await asyncio.sleep(min(1.0, 0.01 * 2**attempt) * random.random())

@@ -1,14 +1,14 @@
 insert into detector.decisions (
-    id, at, seq, look, sender, recipient, amount, ip, device, tier, verdict, refused, hits, vector, generation,
-    model, score, retry_after_s, payload_hash
+    id, at, seq, look, sender, recipient, amount, ip, device, tier, verdict, refused, hits, vector, score,
+    retry_after_s, payload_hash, generation, model
 )
 select id, 'epoch'::timestamptz + at_us * '1 microsecond'::interval, seq, look, sender, recipient, amount, ip, device,
-    tier, verdict, refused, hits::json, vector::json, generation, model, score, retry_after_s, payload_hash
+    tier, verdict, refused, hits::json, vector::json, score, retry_after_s, payload_hash, $17, $18
 from unnest(
-    $1::text[], $2::bigint[], $3::integer[], $4::smallint[], $5::text[], $6::text[], $7::bigint[], $8::text[],
-    $9::text[], $10::text[], $11::text[], $12::boolean[], $13::text[], $14::text[], $15::integer[], $16::text[],
-    $17::double precision[], $18::integer[], $19::bytea[]
-) as d (
-    id, at_us, seq, look, sender, recipient, amount, ip, device, tier, verdict, refused, hits, vector, generation,
-    model, score, retry_after_s, payload_hash
+    $1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[],
+    $9::text[], $10::text[], $11::boolean[], $12::text[], $13::text[], $14::double precision[], $15::integer[],
+    $16::bytea[]
+) with ordinality as d (
+    id, at_us, look, sender, recipient, amount, ip, device, tier, verdict, refused, hits, vector, score,
+    retry_after_s, payload_hash, seq
 )

@@ -1,4 +1,5 @@
 -- Everything a batch changes, in one statement; the entries' trigger posts them to the balances at its end.
+-- $1-$5 answers, $6-$17 transfers, $18-$23 the slices they reserve, $24 the lock and $25 a hold in seconds.
 with kept as (
     insert into ledger.answers (org_id, key, body_hash, status, body)
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::smallint[], $5::bytea[])
@@ -7,9 +8,9 @@ with kept as (
         id, sender, recipient, amount, note, payload_hash, status, created_at, settle_at, lock_left_s, hold_until,
         decision_id, ip, device, sender_available, ended_at, reason)
     select id, sender, recipient, amount, note, payload_hash, status, at,
-        case when status = 'pending' then at + $18::integer * interval '1 second' end,
-        case when status = 'held' then $18::integer end,
-        case when status = 'held' then at + $19::integer * interval '1 second' end,
+        case when status = 'pending' then at + $24::integer * interval '1 second' end,
+        case when status = 'held' then $24::integer end,
+        case when status = 'held' then at + $25::integer * interval '1 second' end,
         decision_id, ip, device, sender_available,
         case when status = 'blocked' then at end,
         case when status = 'blocked' then 'blocked' end
@@ -22,5 +23,8 @@ with kept as (
     ) t
 )
 insert into ledger.entries (posting_id, line, kind, at, org_id, grant_id, account, amount)
-select * from unnest($20::text[], $21::smallint[], $22::text[], $23::timestamptz[], $24::text[], $25::text[],
-    $26::text[], $27::bigint[])
+select transfer_id || '/reserve', 2 * s.slice + leg.line,
+    'reserve', 'epoch'::timestamptz + at_us * interval '1 microsecond', org_id, grant_id, leg.account, leg.sign * amount
+from unnest($18::text[], $19::text[], $20::text[], $21::bigint[], $22::bigint[], $23::smallint[])
+    as s (transfer_id, org_id, grant_id, amount, at_us, slice)
+cross join (values (0, 'available', -1), (1, 'reserved', 1)) as leg (line, account, sign)

@@ -1,0 +1,1 @@
+"""The benchmarks behind every speed that the docs quote."""

@@ -1,0 +1,86 @@
+"""`lockgate bench …`: each command measures one thing, and fails only if it measured wrongly."""
+
+from __future__ import annotations
+
+import json
+import pstats
+import sys
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bench import report
+from bench.gate import QUICK, Plan, measure
+from bench.servers import BenchError
+from lockgate.postgres import exit_on_sigterm
+
+app = typer.Typer(help="Measure speed on this machine, as ratios taken in one run.", no_args_is_help=True)
+FUNCTIONS = 30
+
+
+class Phase(StrEnum):
+    SINGLE = "single"
+    BATCH = "batch"
+    HOT = "hot"
+
+
+@app.callback()
+def bench() -> None:
+    """Measure speed on this machine, as ratios taken in one run."""
+
+
+@app.command()
+def gate(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="End within 50 seconds, less precisely.")] = False,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How often every phase is run.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the application.")] = 1,
+    phase: Annotated[Phase | None, typer.Option(help="Run this phase alone, once, for tuning.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long each phase is measured.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Write a cProfile here; with --phase.")] = None,
+    context: Annotated[bool, typer.Option(help="Gifts name an ip and a device too.")] = False,
+    orgs: Annotated[int, typer.Option(min=2, hidden=True)] = Plan.orgs,
+    scale: Annotated[int, typer.Option(min=1, hidden=True)] = Plan.scale,
+) -> None:
+    """The gate against pgbench and an empty endpoint, on one PostgreSQL server that is made for this run."""
+    if profile and (phase is None or workers > 1):
+        raise typer.BadParameter("--profile needs --phase, and one worker")
+    plan = replace(QUICK if quick else Plan(), workers=workers, profile=profile, context=context)
+    plan = replace(plan, orgs=orgs, scale=scale)
+    if phase is not None:
+        plan = replace(plan, phases=(phase.value,), rounds=1)
+    if rounds is not None:
+        plan = replace(plan, rounds=rounds)
+    if seconds is not None:
+        plan = replace(plan, seconds=seconds, within_s=None)
+    told = run(plan)
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        report.show(told, Console())
+    if profile:
+        pstats.Stats(str(profile), stream=sys.stderr).sort_stats("tottime").print_stats(FUNCTIONS)
+    if told["faults"]:
+        fail("; ".join(told["faults"]))
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    exit_on_sigterm()
+    try:
+        return measure(plan, lambda line: print(line, file=sys.stderr, flush=True))
+    except BenchError as error:
+        fail(str(error))
+        raise
+
+
+def fail(why: str) -> None:
+    print(f"lockgate bench: {why}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

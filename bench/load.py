@@ -1,0 +1,218 @@
+"""The load generator: a process of its own that sends gifts as fast as they are answered.
+
+`python -m bench.load` reads one Load from stdin and writes one Told to stdout, both JSON. It is a closed loop:
+each connection sends its next request when the last one is answered, so a server that stalls is asked less
+during the stall (coordinated omission; see README.md). Every answer counts, wanted or not; what never came
+counts as "none".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import random
+import re
+import secrets
+import sys
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import uvloop
+from msgspec import Struct
+
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+STATUS_OF_ONE = re.compile(rb'"status":(\d+),"body":')
+PERCENTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "p99.9_ms": 0.999}
+# What a request in flight at the end may still take before it counts as never answered.
+DRAIN_S = 30.0
+
+
+class Load(Struct, frozen=True):
+    """What to send. `senders` are pairs of org and API key; `gifts` above 1 sends batches of so many."""
+
+    port: int
+    path: str
+    connections: int
+    warm_s: float
+    seconds: float
+    senders: list[tuple[str, str]]
+    recipients: list[str]
+    amount: int
+    gifts: int = 1
+    context: bool = False
+
+
+class Told(Struct, frozen=True):
+    """What came back: gifts a second that were told 2xx while measuring, and all answers by status."""
+
+    rate: float
+    answers: dict[str, int]
+    latency: dict[str, float]
+    cpu_s: float
+
+
+def message_end(seen: bytes) -> int | None:
+    """Where the first HTTP message in `seen` ends; None while it is not all there."""
+    head = seen.find(b"\r\n\r\n")
+    if head < 0:
+        return None
+    length = LENGTH.search(seen, 0, head)
+    end = head + 4 + (int(length[1]) if length else 0)
+    return end if end <= len(seen) else None
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of all are not above (nearest rank).
+
+    >>> percentile([1, 2, 3, 4], 0.5), percentile([1, 2, 3, 4], 0.99)
+    (2, 4)
+    """
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def gift(load: Load, sender: int, recipient: int) -> str:
+    """One gift as JSON. With `context`, every org has a device and shares an address with nobody."""
+    body = f'"recipient":"{load.recipients[recipient]}","amount":{load.amount}'
+    if load.context:
+        body += f',"ip":"10.{sender >> 16}.{sender >> 8 & 255}.{sender & 255}","device":"device-{sender:06d}"'
+    return f"{{{body}}}"
+
+
+def requests(load: Load) -> Iterator[bytes]:
+    """Requests without end: senders and recipients uniform, every Idempotency-Key new."""
+    run, rng = secrets.token_hex(8), random.Random()
+    heads = [head(load, key) for _, key in load.senders]
+    number = 0
+    while True:
+        number += 1
+        sender = int(rng.random() * len(heads))
+        gifts = [gift(load, sender, recipient(load, sender, rng)) for _ in range(load.gifts)]
+        body = gifts[0] if load.gifts == 1 else f'{{"transfers":[{",".join(gifts)}]}}'
+        yield f"{heads[sender]}{run}-{number:09d}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def recipient(load: Load, sender: int, rng: random.Random) -> int:
+    """Anybody but the sender."""
+    count = len(load.recipients)
+    chosen = int(rng.random() * count)
+    return (chosen + 1) % count if load.recipients[chosen] == load.senders[sender][0] else chosen
+
+
+def head(load: Load, key: str) -> str:
+    """A request up to the value of its Idempotency-Key."""
+    return (
+        f"POST {load.path} HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {key}\r\nIdempotency-Key: "
+    )
+
+
+class Tally:
+    """What all connections together were told, and when measuring starts and stops (nanoseconds)."""
+
+    def __init__(self, load: Load) -> None:
+        self.gifts = load.gifts
+        self.next = requests(load).__next__
+        self.start = time.perf_counter_ns() + round(load.warm_s * 1e9)
+        self.stop = self.start + round(load.seconds * 1e9)
+        self.answers: Counter[str] = Counter()
+        self.good = 0
+        self.latencies = array("q")
+
+    def count(self, answer: bytes, sent: int, now: int) -> None:
+        good = 0
+        for status, gifts in statuses(answer, self.gifts).items():
+            self.answers[status] += gifts
+            good += gifts if status[0] == "2" else 0
+        if self.start <= now <= self.stop:
+            self.good += good
+            self.latencies.append(now - sent)
+
+
+def statuses(answer: bytes, gifts: int) -> dict[str, int]:
+    """How many gifts were told which status; a batch that was refused as a whole tells it to each."""
+    status = answer[9:12].decode("ascii", "replace")
+    if gifts == 1:
+        return {status: 1}
+    if status != "200":
+        return {status: gifts}
+    told = Counter(one.decode() for one in STATUS_OF_ONE.findall(answer))
+    missing = gifts - told.total()
+    return {**told, "none": missing} if missing else dict(told)
+
+
+class Connection(asyncio.Protocol):
+    """Sends, waits for the answer, sends again, until the time is over."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+        self.seen = b""
+        self.sent: int | None = None
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.send()
+
+    def send(self) -> None:
+        request = self.tally.next()
+        self.sent = time.perf_counter_ns()
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self.seen = self.seen + data if self.seen else data
+        end = message_end(self.seen)
+        if end is None or self.sent is None:
+            return
+        now = time.perf_counter_ns()
+        self.tally.count(self.seen[:end], self.sent, now)
+        self.seen = self.seen[end:]
+        self.sent = None
+        if now < self.tally.stop:
+            self.send()
+        else:
+            self.transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.sent is not None:
+            self.tally.answers["none"] += self.tally.gifts
+        self.done.set_result(None)
+
+
+async def run(load: Load) -> Told:
+    """Send the load and tell what came back."""
+    loop, tally = asyncio.get_running_loop(), Tally(load)
+    connections = [Connection(tally) for _ in range(load.connections)]
+    for connection in connections:
+        await loop.create_connection(lambda made=connection: made, "127.0.0.1", load.port)
+    _, late = await asyncio.wait(
+        [connection.done for connection in connections], timeout=load.warm_s + load.seconds + DRAIN_S
+    )
+    for connection in connections:
+        if connection.done in late:
+            connection.transport.abort()
+    await asyncio.gather(*late)
+    return Told(tally.good / load.seconds, dict(tally.answers), latency(tally.latencies), time.process_time())
+
+
+def latency(latencies: Sequence[int]) -> dict[str, float]:
+    """Percentiles and the maximum, in milliseconds, of nanoseconds; empty where nothing was measured."""
+    if not latencies:
+        return {}
+    ordered = sorted(latencies)
+    shares = {name: percentile(ordered, share) / 1e6 for name, share in PERCENTILES.items()}
+    return {**shares, "max_ms": ordered[-1] / 1e6}
+
+
+def main() -> None:
+    load = msgspec.json.decode(sys.stdin.buffer.read(), type=Load)
+    gc.disable()  # nothing here makes cycles, and a pause would count as the server's
+    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(run(load))))
+
+
+if __name__ == "__main__":
+    main()
