@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pstats
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +21,7 @@ from bench.servers import BenchError
 from lockgate.postgres import exit_on_sigterm
 
 app = typer.Typer(help="Measure speed on this machine, as ratios taken in one run.", no_args_is_help=True)
+FULL = Plan()
 FUNCTIONS = 30
 
 
@@ -43,13 +46,13 @@ def gate(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="How long each phase is measured.")] = None,
     profile: Annotated[Path | None, typer.Option(help="Write a cProfile here; with --phase.")] = None,
     context: Annotated[bool, typer.Option(help="Gifts name an ip and a device too.")] = False,
-    orgs: Annotated[int, typer.Option(min=2, hidden=True)] = Plan.orgs,
-    scale: Annotated[int, typer.Option(min=1, hidden=True)] = Plan.scale,
+    orgs: Annotated[int, typer.Option(min=2, hidden=True)] = FULL.orgs,
+    scale: Annotated[int, typer.Option(min=1, hidden=True)] = FULL.scale,
 ) -> None:
     """The gate against pgbench and an empty endpoint, on one PostgreSQL server that is made for this run."""
     if profile and (phase is None or workers > 1):
         raise typer.BadParameter("--profile needs --phase, and one worker")
-    plan = replace(QUICK if quick else Plan(), workers=workers, profile=profile, context=context)
+    plan = replace(QUICK if quick else FULL, workers=workers, profile=profile, context=context)
     plan = replace(plan, orgs=orgs, scale=scale)
     if phase is not None:
         plan = replace(plan, phases=(phase.value,), rounds=1)
@@ -71,10 +74,17 @@ def gate(
 def run(plan: Plan) -> dict[str, Any]:
     exit_on_sigterm()
     try:
-        return measure(plan, lambda line: print(line, file=sys.stderr, flush=True))
+        return measure(plan, progress(time.monotonic()))
     except BenchError as error:
         fail(str(error))
         raise
+
+
+def progress(began: float) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began:5.1f} s  {line}", file=sys.stderr, flush=True)
+
+    return say
 
 
 def fail(why: str) -> None:

@@ -1,6 +1,6 @@
 """The load generator: a process of its own that sends gifts as fast as they are answered.
 
-`python -m bench.load` reads one Load from stdin and writes one Told to stdout, both JSON. It is a closed loop:
+`python -m bench.load` reads one Load from stdin and writes one Told to stdout, as JSON. It is a closed loop:
 each connection sends its next request when the last one is answered, so a server that stalls is asked less
 during the stall (coordinated omission; see README.md). Every answer counts, wanted or not; what never came
 counts as "none".
@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
 
 async def run(load: Load) -> Told:
     """Send the load and tell what came back."""
-    loop, tally = asyncio.get_running_loop(), Tally(load)
+    loop, tally, began_s = asyncio.get_running_loop(), Tally(load), time.process_time()
     connections = [Connection(tally) for _ in range(load.connections)]
     for connection in connections:
         await loop.create_connection(lambda made=connection: made, "127.0.0.1", load.port)
@@ -196,7 +196,8 @@ async def run(load: Load) -> Told:
         if connection.done in late:
             connection.transport.abort()
     await asyncio.gather(*late)
-    return Told(tally.good / load.seconds, dict(tally.answers), latency(tally.latencies), time.process_time())
+    used_s = time.process_time() - began_s
+    return Told(tally.good / load.seconds, dict(tally.answers), latency(tally.latencies), used_s)
 
 
 def latency(latencies: Sequence[int]) -> dict[str, float]:

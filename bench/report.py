@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 RATES = {
-    "pgbench": ("pgbench_tps", "pgbench TPC-B, transactions/s"),
-    "noop": ("noop_rps", "empty endpoint, requests/s"),
-    "single": ("single_gps", "single gifts/s, uniform senders"),
-    "batch": ("batch_gps", "gifts/s in batches of 100"),
-    "hot": ("hot_gps", "single gifts/s, one hot sender"),
+    "pgbench": ("pgbench_tps", "pgbench TPC-B"),
+    "noop": ("noop_rps", "empty endpoint"),
+    "single": ("single_gps", "single gifts"),
+    "batch": ("batch_gps", "gifts in batches"),
+    "hot": ("hot_gps", "one hot sender"),
 }
 # The first step's goals, from the issue that asked for them: phase, against phase, at least.
 GOALS = {
@@ -71,7 +71,7 @@ def spread(found: Sequence[float]) -> dict[str, float]:
 
 
 def faults(statuses: Statuses, books: Told) -> list[str]:
-    """Why not to believe the figures: a wrong answer, a refusal, or books that do not hold what was answered."""
+    """Why not to believe the figures: a wrong answer, a refusal, or books that hold something else."""
     found = [
         f"{phase}: {number} answered {status}"
         for phase, told in statuses.items()
@@ -96,14 +96,14 @@ def show(told: Told, console: Console) -> None:
         console.print(goals(told))
     transfers = ", ".join(f"{number:,} {status}" for status, number in told["transfers"].items())
     balance = "the books balance" if told["reconciled"] else "the books do not balance"
-    console.print(f"{told['rounds']} rounds of {told['seconds']} s a phase, {told['workers']} worker(s)")
+    console.print(f"rounds: {told['rounds']}, {told['seconds']} s a phase, {told['workers']} worker(s)")
     console.print(f"transfers: {transfers}; {balance}")
     console.print(f"the load generator alone reaches {told['load_ceiling_rps']:,.0f} requests/s")
 
 
 def figures(told: Told) -> Table:
-    table = Table("phase", title="median over the rounds; CPU in µs a gift (or transaction, request)")
-    for name in ("rate", "min", "max", "p50 ms", "p99 ms", "server", "PostgreSQL", "load"):
+    table = Table("phase", title="a second, median over the rounds; right: µs of CPU for each")
+    for name in ("rate", "min", "max", "p50 ms", "p99 ms", "server", "postgres", "load"):
         table.add_column(name, justify="right")
     for phase, (_, title) in RATES.items():
         if (rate := told["spread"].get(phase)) is None:

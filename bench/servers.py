@@ -1,4 +1,4 @@
-"""The processes that a benchmark runs against: started, awaited, watched for the CPU time used, and stopped."""
+"""The processes that a benchmark runs against: started, awaited, watched for the CPU time used, stopped."""
 
 from __future__ import annotations
 

@@ -38,6 +38,11 @@ from lockgate.group_commit import GroupCommit, Unavailable
 log = logging.getLogger(__name__)
 CONNECTIONS = 10
 MOST_FAILED = 20
+YOUNG_S = (1, 2, 4, 8, 16, 32)
+GROWING = (
+    "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
+    "detector.keys", "detector.decisions",
+)  # fmt: skip
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, DetectorError, LedgerError, OSError)
 ALONE = "judges by limits and rules alone: the active generation names no model"
 
@@ -103,6 +108,19 @@ class Works:
                     break
         return done
 
+    async def learn_sizes(self) -> None:
+        """Have PostgreSQL look at the growing tables a few times in a young process.
+
+        A plan is kept until a table's statistics change; one made while the tables were empty would read them whole
+        once they are not, and autovacuum looks only every minute. Later growth is autovacuum's.
+        """
+        for wait_s in YOUNG_S:
+            await asyncio.sleep(wait_s)
+            try:
+                await self.pool.execute(f"analyze {', '.join(GROWING)}")
+            except FAULTS as error:
+                log.warning("analyze: %s: %s", type(error).__name__, error)
+
     async def health(self) -> Response:
         try:
             async with self.pool.acquire(timeout=2) as conn:
@@ -134,12 +152,14 @@ def build(settings: Settings) -> FastAPI:
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        loop = asyncio.create_task(works.settle_for_ever(settings.settle_every_s))
+        loops = [works.settle_for_ever(settings.settle_every_s), works.learn_sizes()]
+        tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
         finally:
-            loop.cancel()
-            await asyncio.gather(loop, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await pool.close()
 
     app = FastAPI(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False)

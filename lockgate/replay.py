@@ -200,7 +200,7 @@ async def fund(conn: asyncpg.Connection, rows: pl.DataFrame) -> None:
         ]
         async with conn.transaction():
             await funding.issue(conn, grants)
-    await conn.execute("analyze")
+    await conn.execute("analyze ledger.orgs, ledger.grants")
 
 
 def batches(rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:

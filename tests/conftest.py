@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
 
 from lockgate.migrate import migrate
 from lockgate.postgres import binaries, throwaway, with_database
+from tests.support import House, Worker, open_house, workers
 
 _numbers = itertools.count(1)
 
@@ -41,6 +42,22 @@ def database(server: str, template: str) -> Iterator[str]:
     yield with_database(server, name)
     # A test that fails may leave connections behind.
     _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def house(database: str) -> AsyncIterator[House]:
+    """One process's works on a fresh database, where no rule fires; a lock of one hour, a hold of three."""
+    async with open_house(database) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def four(server: str, template: str) -> Iterator[tuple[str, list[Worker]]]:
+    """Four worker processes on one database, for every test that races over processes; each makes its own orgs."""
+    _run(server, f"CREATE DATABASE four TEMPLATE {template}")
+    dsn = with_database(server, "four")
+    with workers(dsn, 4) as started:
+        yield dsn, started
 
 
 async def _migrate(dsn: str) -> None:

@@ -267,7 +267,8 @@ begin
     found.orgs := array(select o from ledger.orgs o where id = any(parties));
     found.answers := array(
         select a from unnest(askers, keys) as w (org_id, key)
-        join ledger.answers a on a.org_id = w.org_id and a.key = w.key);
+        -- limit 1 keeps the planner from turning this around while the table is young and looks empty
+        cross join lateral (select * from ledger.answers where org_id = w.org_id and key = w.key limit 1) a);
     found.grants := array(
         select g from unnest(senders) as s (id)
         cross join lateral (

@@ -1,0 +1,327 @@
+"""What many tests need: an open house on a real database, time that passes, worker processes, short policies."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import asyncpg
+import httpx
+import hypothesis
+import msgspec
+
+from detector import store as detector_store
+from detector.activity import Activity, State
+from detector.errors import PolicyMoved
+from detector.gift import Event, Gift
+from detector.policy import Policy
+from ledger import funding, settlement
+from ledger import store as ledger_store
+from ledger.access import issue_key
+from ledger.api import SEND, request_of
+from ledger.funding import Issue, Terms
+from ledger.transfers import Answer
+from lockgate import postgres
+from lockgate.app import Works, build
+from lockgate.config import Settings
+
+ROOT = Path(__file__).parent.parent
+HOUR_US = 3_600_000_000
+SECOND_US = 1_000_000
+CREDIT = 1_000_000
+NEVER_FIRES = '[[rule]]\nname = "never"\nwhen = "amount < 0"\nverdict = "hold"\ndescription = "fires on nothing"\n'
+TERMS = Terms(clearing_s=0)
+
+_numbers = itertools.count(1)
+T = TypeVar("T")
+
+
+def examples(most: int, **more: Any) -> hypothesis.settings:
+    """Hypothesis on real work: few examples, no deadline, the same ones at every run of CI."""
+    calm = [hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow]
+    ci = "CI" in os.environ
+    chosen: dict[str, Any] = {"deadline": None, "suppress_health_check": calm, "print_blob": True, **more}
+    return hypothesis.settings(
+        max_examples=most, derandomize=ci, database=None, stateful_step_count=chosen.pop("steps", 20), **chosen
+    )
+
+
+# --- policies ---
+
+
+def rule(name: str, when: str, verdict: str = "hold") -> str:
+    return f'[[rule]]\nname = "{name}"\nwhen = """{when}"""\nverdict = "{verdict}"\ndescription = "a test"\n'
+
+
+def limit(name: str, on: str | Sequence[str], window: str, action: str = "block", **quota: int) -> str:
+    keys = [on] if isinstance(on, str) else list(on)
+    ((kind, most),) = quota.items()
+    return (
+        f'[[limit]]\nname = "{name}"\non = {msgspec.json.encode(keys).decode()}\nwindow = "{window}"\n'
+        f'{kind} = {most}\naction = "{action}"\ndescription = "a test"\n'
+    )
+
+
+# --- the pure detector ---
+
+
+def gift(**facts: Any) -> Gift:
+    """A gift from a to b of one micro-credit, except as told."""
+    return Gift(**{"id": "g1", "sender": "a", "recipient": "b", "amount": 1, "payload_hash": b"", **facts})
+
+
+def event(at: int, **facts: Any) -> Event:
+    """An admitted event from a to b of one micro-credit, except as told."""
+    plain = {"sender": "a", "recipient": "b", "amount": 1, "ip": None, "device": None, "tier": None}
+    return Event(**{"at": at, "admitted": True, **plain, **facts})
+
+
+def remember(policy: Policy, events: Iterable[Event], *also: Gift) -> Activity:
+    """Activity as a process has it that saw all of these events."""
+    activity = Activity(policy.shapes)
+    events = sorted(events, key=lambda one: one.at)
+    for one in (*events, *also):
+        for key in activity.keys(one):  # type: ignore[arg-type]
+            activity.states.setdefault(key, State())
+    for one in events:
+        activity.add(one)
+    return activity
+
+
+# --- an open house: the works of one process ---
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The works of one process on one database, and the platform's acts upon it."""
+
+    dsn: str
+    works: Works
+
+    @property
+    def pool(self) -> asyncpg.Pool:
+        return self.works.pool
+
+    async def activate(self, policy: str) -> int:
+        async with self.pool.acquire() as conn:
+            return await detector_store.add_policy(conn, policy, "test")
+
+    async def org(self, name: str = "", *, identity: str = "basic", tier: str = "standard", **more: Any) -> str:
+        name = name or f"org{next(_numbers)}"
+        owner, created = more.pop("owner", None), more.pop("created_at", None)
+        await self.pool.fetchrow(ledger_store.SQL["org_add"], name, tier, identity, owner, created)
+        if more:
+            await self.grant(name, **more)
+        return name
+
+    async def grant(self, org: str, amount: int, *, origin: str = "purchase", terms: Terms = TERMS, **more: Any) -> str:
+        async with self.pool.acquire() as conn, conn.transaction():
+            locked = await funding.lock_org(conn, org)
+            more.setdefault("expires_at", locked["now"] + timedelta(days=1000))
+            row = funding.grant_row(org, Issue(amount, origin, **more), terms, locked["now"])
+            await funding.issue(conn, [row])
+            return str(row[0])
+
+    async def consume(self, org: str, amount: int, subject: str = "") -> int:
+        async with self.pool.acquire() as conn, conn.transaction():
+            return await funding.consume(conn, org, amount, subject or f"{org}/use{next(_numbers)}")
+
+    async def revoke(self, grant: str) -> int:
+        async with self.pool.acquire() as conn, conn.transaction():
+            return await funding.revoke(conn, grant)
+
+    async def freeze(self, org: str, frozen: bool = True) -> None:
+        await self.pool.execute(ledger_store.SQL["org_frozen"], org, frozen)
+
+    async def send(self, sender: str, recipient: str, amount: int, key: str = "", **more: Any) -> Answer:
+        """Through the gate, as the route does it."""
+        asked = msgspec.json.encode({"recipient": recipient, "amount": amount, **more})
+        actor = _Actor(sender)
+        return await self.works.send(request_of(actor, SEND.decode(asked), key or f"k{next(_numbers)}"))  # type: ignore[arg-type]
+
+    async def sent(self, sender: str, recipient: str, amount: int, **more: Any) -> str:
+        """The id of a gift that passed the gate."""
+        answer = await self.send(sender, recipient, amount, **more)
+        assert answer.status == 201, answer
+        return str(msgspec.json.decode(answer.body)["id"])
+
+    async def settle(self) -> int:
+        """Everything that is due now; how many transfers."""
+        took, total = 1, 0
+        while took:
+            took = await again(self.works.settlement.settle_due)
+            total += took
+        return total
+
+    async def expire(self) -> int:
+        return await settlement.expire_due(self.pool)
+
+    async def cancel(self, sender: str, transfer: str) -> asyncpg.Record:
+        return await settlement.cancel(self.pool, sender, transfer)
+
+    async def transfer(self, name: str) -> asyncpg.Record:
+        row = await self.pool.fetchrow("select * from ledger.transfers where id = $1", name)
+        assert row is not None, name
+        return row
+
+    async def grants(self, org: str) -> list[asyncpg.Record]:
+        rows: list[asyncpg.Record] = await self.pool.fetch(
+            "select * from ledger.grants where org_id = $1 order by created_at, id", org
+        )
+        return rows
+
+    async def reconcile(self) -> dict[str, Any]:
+        """Law 1, asserted; the sums."""
+        async with self.pool.acquire() as conn:
+            sums = await funding.reconcile(conn)
+        assert sums["balanced"], sums
+        return sums
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass without waiting: everything that happened or will happen does so that much earlier."""
+        async with self.pool.acquire() as conn, conn.transaction():
+            # Triggers refuse to change what was recorded; a replica's session skips them.
+            await conn.execute("set local session_replication_role = replica")
+            for table, column in TIMES:
+                await conn.execute(
+                    f"update {table} set {column} = {column} - $1 * interval '1 second' "
+                    f"where {column} < '9000-01-01'",
+                    seconds,
+                )
+        self.works.detector.activity.states.clear()
+
+
+TIMES = [
+    ("ledger.orgs", "created_at"),
+    *(("ledger.grants", name) for name in ("expires_at", "giftable_at", "rooted_at", "created_at", "revoked_at")),
+    *(("ledger.transfers", name) for name in ("created_at", "settle_at", "hold_until", "ended_at")),
+    ("ledger.entries", "at"),
+    ("detector.decisions", "at"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Actor:
+    org_id: str
+
+
+async def again(act: Callable[[], Awaitable[T]]) -> T:
+    """What `act` gives once it knows the generation that judges."""
+    while True:
+        try:
+            return await act()
+        except PolicyMoved:
+            continue
+
+
+@asynccontextmanager
+async def open_house(
+    dsn: str, policy: str | None = NEVER_FIRES, *, lock_s: int = 3600, hold_s: int = 10_800, size: int = 6
+) -> AsyncIterator[House]:
+    """A house whose doors close at the end. Without a policy the one that is active stays."""
+    pool = await postgres.pool(dsn, size=size)
+    try:
+        house = House(dsn, Works.build(pool, Settings(database_url=dsn, lock_s=lock_s, hold_s=hold_s)))
+        if policy is not None:
+            await house.activate(policy)
+        yield house
+    finally:
+        await pool.close()
+
+
+@asynccontextmanager
+async def open_door(dsn: str, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the whole application, in this process."""
+    calm = {"settle_every_s": 3600.0, "clearing_s": 0}
+    app = build(Settings(database_url=dsn, **{**calm, **settings}))
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://lockgate") as client:
+            yield client
+
+
+async def new_key(pool: asyncpg.Pool, role: str, org: str | None = None, name: str = "test") -> dict[str, str]:
+    """The header of a fresh API key."""
+    async with pool.acquire() as conn:
+        return {"Authorization": f"Bearer {await issue_key(conn, role, name, org)}"}
+
+
+# --- worker processes ---
+
+
+class Worker:
+    """One real uvicorn process on a socket of its own."""
+
+    def __init__(self, dsn: str, home: Path, **environ: str) -> None:
+        self.socket = home / f"worker{next(_numbers)}.sock"
+        self.log = self.socket.with_suffix(".log")
+        calm = {"LOCKGATE_SETTLE_EVERY_S": "3600", "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", "uvicorn", "lockgate.app:create", "--factory", "--no-access-log"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "--uds", str(self.socket)],
+                cwd=ROOT,
+                env={**os.environ, **calm, **environ, "DATABASE_URL": dsn},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def client(self) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(uds=str(self.socket), limits=httpx.Limits(max_connections=100))
+        return httpx.AsyncClient(transport=transport, base_url="http://lockgate", timeout=120)
+
+    def await_health(self, most_s: float = 120) -> None:
+        deadline = time.monotonic() + most_s
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://lockgate") as client:
+            while True:
+                try:
+                    if client.get("/healthz").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """As the kernel does it, without a word."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+@contextmanager
+def workers(dsn: str, number: int, **environ: str) -> Iterator[list[Worker]]:
+    """So many healthy worker processes on one database, ended at the end."""
+    with TemporaryDirectory(prefix="lockgate-workers-") as home:
+        started: list[Worker] = []
+        try:
+            started += [Worker(dsn, Path(home), **environ) for _ in range(number)]
+            for worker in started:
+                worker.await_health()
+            yield started
+        finally:
+            for worker in started:
+                worker.stop()
+
+
+async def gather(jobs: Iterable[Awaitable[T]]) -> list[T]:
+    return list(await asyncio.gather(*jobs))
