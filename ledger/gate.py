@@ -234,7 +234,7 @@ def transfer_row(outcome: Outcome) -> tuple[Any, ...] | None:
         request.recipient,
         request.amount,
         request.note,
-        request.payload_hash,
+        decision.gift.payload_hash,
         outcome.status.value,
         decision.at,
         decision.id,

@@ -179,10 +179,11 @@ def fetch(name: str) -> Any:
     """The command that a package owns: its Typer app, or one function."""
     module, _, attribute = OWNED[name][0].partition(":")
     owned = getattr(import_module(module), attribute)
-    if not isinstance(owned, typer.Typer):
-        function, owned = owned, typer.Typer()
-        owned.command(name)(function)
-    return typer.main.get_command(owned)
+    if isinstance(owned, typer.Typer):
+        return typer.main.get_group(owned)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(owned)
+    return typer.main.get_command(alone)
 
 
 def mendable() -> tuple[type[BaseException], ...]:

@@ -52,7 +52,7 @@ class Demo:
     note: str | None
 
 
-async def prepare(conn: asyncpg.Connection, home: Path) -> Demo:
+async def make_demo(conn: asyncpg.Connection, home: Path) -> Demo:
     """Make what is missing, inside the caller's transaction; any later start finds it again."""
     made = [await make_org(conn, org_id) for org_id in OWNERS]
     file = home.resolve() / "demo.json"
@@ -115,12 +115,13 @@ def guide(demo: Demo, url: str, lock_s: int) -> list[str]:
     """What a newcomer does first, to paste as it stands."""
     gifts = f"{url}/v1/billing/credits/transfer"
     acme, service = (f"-H 'Authorization: Bearer {demo.keys[name]}'" for name in ("acme", "service"))
+    unique, typed = '-H "Idempotency-Key: $(date +%s%N)"', "-H 'Content-Type: application/json'"
     body = json.dumps({"recipient": "globex", "amount": GIFT})
     return [
         *([demo.note, ""] if demo.note else []),
         f"Send a gift of {GIFT // CREDIT} credits from acme to globex:",
         "",
-        f"""curl -sS -w '\\n%{{http_code}}\\n' {gifts} {acme} -H "Idempotency-Key: $(date +%s%N)" -d '{body}'""",
+        f"""curl -sS -w '\\n%{{http_code}}\\n' {gifts} {acme} {unique} {typed} -d '{body}'""",
         "",
         f"It answers 201 and \"pending\": the gift waits {hours(lock_s)} in the lock, is judged again, and settles.",
         "See it, and why it was judged so, with the id it answered in place of ID:",

@@ -1,39 +1,28 @@
-"""What a replay tells: progress while it plays, then tables and one JSON object. Law: every row is accounted for."""
+"""What a replay tells at its end: one JSON object, or tables. Law: every row is accounted for."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from detector.store import HITS
-from ledger import store
 from ledger.credits import CREDIT
 from ledger.transfers import OPEN, Answer, Request, Status
+from lockgate.replay_rows import UNPLAYABLE
 from training.history import REASONS, History
 
 FIRST_BAD = 10
 FIRST_FAULTS = 5
-EVERY_S = 5.0
 VERDICTS = ("approve", "hold", "block")
-UNPLAYABLE = {
-    "unplayable_at": "at is not between the years 1970 and 9000",
-    "amount_too_large": "amount is more than one gift may carry",
-    "bad_ip": "ip is not 1 to 128 printable ASCII characters",
-    "bad_device": "device is not 1 to 128 printable ASCII characters",
-}
 ENDINGS = {
     "blocked": "blocked at the first look; nothing was reserved",
-    "second_look": "blocked at the second look, back to the sender",
+    "second_look block": "blocked at the second look, back to the sender",
     "hold_expired": "held at the first look until the hold ran out, back to the sender",
     "hold_expired hold": "held at the second look until the hold ran out, back to the sender",
     "credits_lapsed": "nothing left of its credits at settlement",
@@ -42,7 +31,7 @@ ENDINGS = {
 
 @dataclass(slots=True)
 class Tally:
-    """Counts gifts by what they were answered and why. Only the ids of fraud are kept, whatever the length."""
+    """Counts gifts by what they were answered and why. It keeps no gift, but the ids of fraud."""
 
     gifts: int = 0
     answers: Counter[str] = field(default_factory=Counter)
@@ -59,10 +48,14 @@ class Tally:
         self.gifts += 1
         self.labelled |= fraud is not None
         if isinstance(answer, BaseException):
-            return self.faults.append(f"gift {request.key!r} got no answer: {type(answer).__name__}: {answer}")
+            return self.faults.append(
+                f"gift {request.key!r} got no answer: {type(answer).__name__}: {answer}"
+            )
         self.answers[str(answer.status)] += 1
         if look is None or answer.replayed or (answer.status == 201) is bool(look["refused"]):
-            return self.faults.append(f"gift {request.key!r}: its answer {answer.status} fits no recorded first look")
+            return self.faults.append(
+                f"gift {request.key!r}: its answer {answer.status} fits no recorded first look"
+            )
         reasons = sorted({hit.reason for hit in HITS.decode(look["hits"])})
         self.verdicts[look["verdict"]] += 1
         self.reasons.update(reasons)
@@ -74,7 +67,11 @@ class Tally:
 
 
 def summary(
-    history: History, tally: Tally, endings: Sequence[dict[str, Any]], sums: dict[str, Any], seconds: dict[str, float]
+    history: History,
+    tally: Tally,
+    endings: Sequence[dict[str, Any]],
+    sums: dict[str, Any],
+    seconds: dict[str, float],
 ) -> dict[str, Any]:
     """The whole report as one object; `faults` says what, if anything, makes the replay a failure."""
     bad = Counter(history.bad["reason"].to_list())
@@ -111,6 +108,17 @@ def frauds_of(tally: Tally, endings: Iterable[dict[str, Any]]) -> dict[str, Any]
         "verdicts": {verdict: tally.frauds[verdict] for verdict in VERDICTS},
         "reasons": {reason: tally.frauds[reason] for reason, _ in ranked(tally.reasons)},
         "settled": sum(one["marked"] for one in endings if one["status"] == Status.SETTLED),
+    }
+
+
+def second_look(counted: Iterable[tuple[str, str | None, int]]) -> dict[str, Any]:
+    """Second looks by verdict, and by reason."""
+    rows = list(counted)
+    verdicts = {verdict: count for verdict, reason, count in rows if reason is None}
+    reasons = Counter({f"{reason}": count for _, reason, count in rows if reason is not None})
+    return {
+        "verdicts": {verdict: verdicts.get(verdict, 0) for verdict in VERDICTS},
+        "reasons": dict(ranked(reasons)),
     }
 
 
@@ -151,9 +159,14 @@ def show(found: dict[str, Any]) -> None:
     if found["bad_rows"]:
         console.print(bad_table(found))
         for row in found["first_bad_rows"]:
-            console.print(f"  row {row['row'] or '?'} (id {row['id']!r}): {row['reason']}: found {row['value']!r}")
+            console.print(
+                f"  row {row['row'] or '?'} (id {row['id']!r}): {row['reason']}: found {row['value']!r}"
+            )
     console.print(look_table(found))
     console.print(ending_table(found))
+    second = found["second_look"]
+    for name, count in (*second["verdicts"].items(), *second["reasons"].items()):
+        console.print(f"second look: {name} {count:,}")
     for line in (*words(found), *speed(found)):
         console.print(line)
 
@@ -166,7 +179,7 @@ def bad_table(found: dict[str, Any]) -> Table:
 
 
 def look_table(found: dict[str, Any]) -> Table:
-    """Verdicts, then reasons. A gift may have several reasons, so their shares may add up to more than all."""
+    """Verdicts, then reasons. A gift may have several reasons, so shares may add up to more than all."""
     fraud, gifts = found["fraud"], found["gifts"]
     heads = ("first look", "gifts", "share", *(("fraud", "of all fraud", "of these") if fraud else ()))
     table = table_of(f"{gifts:,} gifts", heads)
@@ -184,8 +197,10 @@ def look_table(found: dict[str, Any]) -> Table:
 def ending_table(found: dict[str, Any]) -> Table:
     table = table_of("what became of them", ("ending", "gifts", "credits", "fraud"))
     for one in found["endings"]:
-        name = " ".join(filter(None, (one["reason"], one["settle_verdict"])))
-        text = one["status"] if one["status"] == Status.SETTLED else ENDINGS.get(name, f"{one['status']} {name}")
+        name = " ".join(filter(None, (one["reason"], one["second_look"])))
+        text = (
+            one["status"] if one["status"] == Status.SETTLED else ENDINGS.get(name, f"{one['status']} {name}")
+        )
         table.add_row(text, f"{one['transfers']:,}", f"{one['amount'] / CREDIT:,.2f}", f"{one['marked']:,}")
     reasons = ", ".join(found["refused_reasons"])
     table.add_row(f"refused at the gate{f': {reasons}' if reasons else ''}", f"{found['refused']:,}", "", "")
@@ -220,65 +235,7 @@ def words(found: dict[str, Any]) -> list[str]:
 def speed(found: dict[str, Any]) -> list[str]:
     spent = ", ".join(f"{part} {seconds:.1f}" for part, seconds in found["seconds"].items())
     whole = found["gifts_per_s_with_settlement"]
-    return [f"speed: {found['gifts_per_s']:,} gifts/s through the gate; {whole:,} with settlement", f"  seconds: {spent}"]
-
-
-# Progress
-
-
-class Progress(Protocol):
-    def advance(self, gifts: int, at: int) -> None: ...
-    def say(self, text: str) -> None: ...
-
-
-@contextmanager
-def progress(total: int, *, quiet: bool) -> Iterator[Progress]:
-    """On standard error: a bar on a terminal, else a line every few seconds, or nothing."""
-    if quiet or not sys.stderr.isatty():
-        yield Lines(total, EVERY_S if not quiet else None)
-        return
-    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
-    ends = (bars.TextColumn("{task.fields[rate]}"), bars.TimeRemainingColumn(), bars.TimeElapsedColumn())
-    with bars.Progress(*columns, *ends, console=Console(stderr=True), transient=True) as bar:
-        yield Bar(bar, bar.add_task("starting", total=total, rate=""))
-
-
-@dataclass(slots=True)
-class Bar:
-    """A bar with the virtual time, the rate and the time that is left."""
-
-    bar: bars.Progress
-    task: bars.TaskID
-
-    def advance(self, gifts: int, at: int) -> None:
-        speed = self.bar.tasks[0].speed
-        shown = f"{speed:,.0f} gifts/s" if speed else ""
-        self.bar.update(self.task, advance=gifts, description=f"{store.moment(at):%Y-%m-%d %H:%M}", rate=shown)
-
-    def say(self, text: str) -> None:
-        self.bar.update(self.task, description=text)
-
-
-@dataclass(slots=True)
-class Lines:
-    """The same as plain lines, at most one every `every_s` seconds; None: no line at all."""
-
-    total: int
-    every_s: float | None
-    sent: int = 0
-    started: float = field(default_factory=time.monotonic)
-    told: float = field(default_factory=time.monotonic)
-
-    def advance(self, gifts: int, at: int) -> None:
-        self.sent += gifts
-        now = time.monotonic()
-        if self.every_s is None or now - self.told < self.every_s:
-            return
-        self.told = now
-        speed = self.sent / (now - self.started)
-        left = (self.total - self.sent) / speed
-        self.say(f"{self.sent:,} of {self.total:,} gifts, at {store.moment(at):%Y-%m-%d %H:%M}, {speed:,.0f}/s, {left:,.0f} s left")
-
-    def say(self, text: str) -> None:
-        if self.every_s is not None:
-            print(text, file=sys.stderr, flush=True)
+    return [
+        f"speed: {found['gifts_per_s']:,} gifts/s through the gate; {whole:,} with settlement",
+        f"  seconds: {spent}",
+    ]

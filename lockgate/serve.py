@@ -20,8 +20,8 @@ import asyncpg
 
 from detector import store
 from detector.policy import DEFAULT
-from lockgate import demo
 from lockgate.config import Settings
+from lockgate.demo import Demo, Occupied, guide, make_demo
 from lockgate.migrate import LOCK_KEY, migrate
 from lockgate.postgres import engine
 
@@ -47,7 +47,7 @@ class Ground:
     """What the gates find in the database."""
 
     generation: int
-    demo: demo.Demo | None
+    demo: Demo | None
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int, demo: bool) -> None:
@@ -92,9 +92,9 @@ async def prepare(dsn: str, settings: Settings, with_demo: bool) -> Ground:
             generation = await store.active(conn)
             if generation is None:
                 generation = await store.add_policy(conn, DEFAULT.read_text(encoding="utf-8"), "lockgate")
-            found = await demo.prepare(conn, settings.home) if with_demo else None
+            found = await make_demo(conn, settings.home) if with_demo else None
         return Ground(generation, found)
-    except demo.Occupied as error:
+    except Occupied as error:
         raise StartError(str(error)) from error
     finally:
         await conn.close()
@@ -207,5 +207,5 @@ def banner(settings: Settings, ground: Ground, url: str, workers: int) -> str:
         f"{gates} on {kept}; policy generation {ground.generation} judges. Ctrl-C stops it.",
     ]
     if ground.demo is not None:
-        lines += ["", *demo.guide(ground.demo, url, settings.lock_s)]
+        lines += ["", *guide(ground.demo, url, settings.lock_s)]
     return "\n".join(lines)

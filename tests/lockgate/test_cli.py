@@ -1,0 +1,191 @@
+"""The command line as its users run it: real processes on a real database, beside a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from detector.policy import DEFAULT
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = [sys.executable, "-m", "lockgate.cli"]
+LIVE_WITHIN_S = 2.0
+
+BAD_POLICY = """
+[[limit]]
+name = "sender_hourly"
+on = ["sendr"]
+window = "40d"
+count = 20
+action = "block"
+description = "bursts"
+
+[[rule]]
+name = "big"
+when = "amout > 5"
+verdict = "refuse"
+description = "large gifts"
+"""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def lockgate(database: str, tmp_path: Path) -> Run:
+    """Runs one command against this test's database; fails unless it ends with the status expected."""
+
+    def run(*words: str, status: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": database, **environ}
+        done = subprocess.run(
+            [*PROGRAM, *words], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == status, done
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def service(database: str, tmp_path: Path) -> Iterator[str]:
+    """URL of a running `serve --demo` on this test's database; its keys are in tmp_path/demo.json."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": database, "LOCKGATE_HOME": str(tmp_path)}
+    command = [*PROGRAM, "serve", "--demo", "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found is not None
+        yield found[0]
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(30) == 0
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(done.stdout)
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    check = "import sys; import lockgate.cli; print({'asyncpg', 'polars', 'fastapi', 'uvicorn'} & {*sys.modules})"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", check], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_gate_judges_by_the_generation_activated_beside_it(lockgate: Run, service: str, tmp_path: Path) -> None:
+    keys = json.loads((tmp_path / "demo.json").read_text())["keys"]
+
+    def judged(number: int) -> tuple[int, str]:
+        """The generation and the verdict of a fresh gift."""
+        sender, judge = ({"Authorization": f"Bearer {keys[name]}"} for name in ("acme", "service"))
+        body = {"recipient": "globex", "amount": 1_000_000 + number}
+        unique = {"Idempotency-Key": f"gift-{number}"}
+        sent = httpx.post(f"{service}/v1/billing/credits/transfer", json=body, headers=sender | unique).json()
+        decision = httpx.get(f"{service}/v1/decisions/{sent['id']}", headers=judge).json()
+        return decision["generation"], decision["verdict"]
+
+    strict = tmp_path / "strict.toml"
+    rule = '[[rule]]\nname = "any"\nwhen = "amount > 0"\nverdict = "hold"\ndescription = "a lock-down"\n'
+    strict.write_text(DEFAULT.read_text().replace("count = 20\n", "count = 30\n") + rule)
+    assert judged(1) == (1, "approve")
+
+    assert answer(lockgate("policy", "check", str(strict), "--json"))["fit"] is True
+    difference = lockgate("policy", "diff", str(strict)).stdout
+    assert "~ limit sender_hourly_gifts\n    count: 20\n         → 30\n+ rule any\n" in difference
+    changes = answer(lockgate("policy", "diff", str(strict), "--json"))["changes"]
+    assert [(one["change"], one["name"]) for one in changes] == [("changed", "sender_hourly_gifts"), ("added", "any")]
+
+    assert lockgate("policy", "activate", str(strict), "--author", "ann").stdout == "generation 2 judges from now on\n"
+    time.sleep(LIVE_WITHIN_S)
+    assert judged(2) == (2, "hold")
+    assert "the same limits and rules" in lockgate("policy", "diff", str(strict)).stdout
+
+    moved = answer(lockgate("policy", "rollback", "--author", "bob", "--json"))
+    assert moved == {"left": 2, "generation": 1}
+    time.sleep(LIVE_WITHIN_S)
+    assert judged(3) == (1, "approve")
+
+    listed = answer(lockgate("policy", "list", "--json"))["activations"]
+    assert [(one["generation"], one["author"], one["active"]) for one in listed] == [
+        (1, "bob", True),
+        (2, "ann", False),
+        (1, "lockgate", False),
+    ]
+    assert answer(lockgate("policy", "show", "2", "--json"))["text"] == strict.read_text()
+    assert lockgate("policy", "show").stdout == DEFAULT.read_text()
+    assert "no generation before" in lockgate("policy", "rollback", status=1).stderr
+    assert "no generation 9" in lockgate("policy", "show", "9", status=1).stderr
+    assert "balanced" in lockgate("reconcile").stdout
+
+
+def test_a_refused_policy_names_one_fault_a_line(lockgate: Run, tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(BAD_POLICY)
+    for command in ("check", "diff", "activate"):
+        faults = lockgate("policy", command, str(file), status=1).stderr.splitlines()
+        assert [fault.removeprefix(f"{file}: ").split(":")[0] for fault in faults] == [
+            "limit 'sender_hourly'",
+            "limit 'sender_hourly'",
+            "rule 'big'",
+            "rule 'big'",
+        ] or len(faults) == 3
+    told = answer(lockgate("policy", "check", str(file), "--json", status=1))
+    assert told["fit"] is False
+    assert any("amout" in fault for fault in told["faults"])
+    file.write_bytes(b"\xff")
+    assert "not UTF-8" in lockgate("policy", "check", str(file), status=1).stderr
+    assert answer(lockgate("policy", "list", "--json")) == {"activations": []}
+
+
+def test_features_are_listed_with_type_and_meaning(lockgate: Run) -> None:
+    rows = answer(lockgate("policy", "features", "--json"))["features"]
+    assert {"name": "amount", "type": "int", "description": "micro-credits of this gift"} in rows
+    assert lockgate("policy", "features").stdout.splitlines()[0].split() == ["column", "type", "what", "it", "is"]
+
+
+def test_a_key_is_printed_once_and_only_for_an_org_that_exists(lockgate: Run, database: str) -> None:
+    key = lockgate("keys", "create", "--role", "platform").stdout.strip()
+    assert re.fullmatch(r"lg_platform_[\w-]{40,}", key)
+    assert "does not exist" in lockgate("keys", "create", "--role", "owner", "--org", "nobody", status=1).stderr
+    assert "needs org" in lockgate("keys", "create", "--role", "owner", status=1).stderr
+    lockgate("keys", "create", "--role", "emperor", status=2)
+
+
+def test_reconcile_and_migrate_say_what_they_found(lockgate: Run, server: str) -> None:
+    assert answer(lockgate("reconcile", "--json"))["balanced"] is True
+    assert answer(lockgate("migrate", "--json")) == {"applied": []}
+    assert answer(lockgate("version", "--json"))["version"]
+    empty = lockgate("reconcile", status=1, DATABASE_URL=server).stderr
+    assert "run 'lockgate migrate' first" in empty
+
+
+def test_books_that_do_not_balance_end_with_status_1(lockgate: Run, database: str) -> None:
+    asyncio.run(cook(database))
+    assert answer(lockgate("reconcile", "--json", status=1))["balanced"] is False
+    assert "NOT balanced" in lockgate("reconcile", status=1).stdout
+
+
+async def cook(database: str) -> None:
+    """Credit an org past the entries."""
+    conn = await asyncpg.connect(database)
+    await conn.execute("INSERT INTO ledger.orgs (id, created_at, available) VALUES ('cooked', now(), 5)")
+    await conn.close()
+
+
+def test_a_report_makes_no_database_where_there_is_none(lockgate: Run, tmp_path: Path) -> None:
+    message = lockgate("reconcile", status=1, DATABASE_URL="", LOCKGATE_HOME=str(tmp_path / "nowhere")).stderr
+    assert "there is no database in" in message and "LOCKGATE_HOME" in message
+    assert not (tmp_path / "nowhere").exists()
