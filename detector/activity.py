@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from detector.gift import Event, Gift
+from detector.gift import Event, Gift, Parties
 
 WINDOWS_S = {"10m": 600, "1h": 3_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 HORIZON_US = max(WINDOWS_S.values()) * 1_000_000
@@ -137,7 +137,7 @@ class Activity:
         self.extra = [role for role in ("ip", "device", "tier") if role in self.roles]
         self.states: dict[str, State] = {}
 
-    def keys(self, gift: Gift) -> list[str]:
+    def keys(self, gift: Parties | Gift) -> list[str]:
         """The keys to lock for a gift: both parties, and each context key that a limit or rule reads."""
         keys = ["o:" + gift.sender, "o:" + gift.recipient]
         for role in self.extra:

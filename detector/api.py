@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from detector import store
 from detector.contract import Asked, Judged, Outcome, body_schema
 from detector.errors import DecisionUnknown, GiftConflict, Malformed
-from detector.scoring import Question, judged
+from detector.scoring import Question
 
 Ask = Callable[[Question], Awaitable[Judged | None]]
 # Who is asking, if the key's role has the scope: the name of the client. Handed in, since keys are the ledger's.
@@ -92,7 +92,9 @@ def add_records(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
         async with pool.acquire() as conn:
             rows = await store.decisions(conn, names)
             if not rows:
-                raise DecisionUnknown(f"no decision {decision_id!r}; ask by gift id, or by gift id and look as in 'gift.2'")
+                raise DecisionUnknown(
+                    f"no decision {decision_id!r}; ask by gift id, or by gift id and look as in 'gift.2'"
+                )
             text = await store.policy_text(conn, rows[0]["generation"])
         return json(record_view(rows[0], text))
 

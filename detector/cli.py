@@ -97,7 +97,7 @@ def rollback(ctx: typer.Context, author: Author = None, as_json: AsJson = False)
     """Let the generation before the active one judge again."""
     moved = session(ctx)(lambda conn: store.roll_back(conn, author or getpass.getuser()))
     if moved is None:
-        raise PolicyRefused("there is no generation before the active one to roll back to; 'lockgate policy list' shows all")
+        raise PolicyRefused("there is no generation before the active one; 'lockgate policy list' shows all")
     left, back = moved
     report({"left": left, "generation": back}, as_json, f"generation {back} judges again; {left} was left")
 
@@ -107,13 +107,13 @@ def listing(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List every activation, newest first; the newest one's generation judges."""
     rows = session(ctx)(lambda conn: conn.fetch(store.SQL["activations"], MOST_LISTED))
     shape = [
-        {"generation": row["generation"], "at": row["at"].isoformat(), "author": row["author"], "active": not position}
-        for position, row in enumerate(rows)
+        {"generation": generation, "at": at.isoformat(), "author": author, "active": not position}
+        for position, (generation, at, author) in enumerate(rows)
     ]
     table = [("generation", "activated at (UTC)", "by", "")]
     table += [
-        (str(row["generation"]), f"{row['at']:%Y-%m-%d %H:%M:%S}", row["author"], "" if position else "active")
-        for position, row in enumerate(rows)
+        (str(generation), f"{at:%Y-%m-%d %H:%M:%S}", author, "" if position else "active")
+        for position, (generation, at, author) in enumerate(rows)
     ]
     report({"activations": shape}, as_json, aligned(table) if rows else "no policy was ever activated")
 
@@ -166,7 +166,7 @@ def policy_in(file: Path, as_json: bool) -> Policy:
 
 
 def compare(old: Policy | None, new: Policy) -> list[Change]:
-    """What differs from one policy to the next: added, removed and changed, each in the order of its policy."""
+    """What differs from one policy to the next, each in the order of its policy."""
     before, after = pieces(old), pieces(new)
     changes = [
         Change(

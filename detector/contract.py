@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
 
-from detector.gift import Budget, Decision, Gift, Hit, Verdict
+from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict
 
-__all__ = ["Asked", "Budget", "Decision", "Gift", "Hit", "Judged", "Outcome", "Parties", "Sitting", "Verdict", "body_schema"]
+__all__ = [
+    "Asked",
+    "Budget",
+    "Decision",
+    "Gift",
+    "Hit",
+    "Judged",
+    "Outcome",
+    "Parties",
+    "Sitting",
+    "Verdict",
+    "body_schema",
+]
 
 PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
 Party = Annotated[str, Meta(pattern=PARTY, description="1 to 64 letters, digits, and _ . : -")]
 Amount = Annotated[int, Meta(gt=0, le=10**15, description="integer micro-credits; 1 credit = 1_000_000")]
 Context = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x20-\x7e]+$")]
-
-
-class Parties(NamedTuple):
-    """What must be locked to judge a gift."""
-
-    sender: str
-    recipient: str
-    ip: str | None
-    device: str | None
-    tier: str | None
 
 
 class Sitting(Protocol):

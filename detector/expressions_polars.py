@@ -68,9 +68,7 @@ def tree_of(text: str, columns: Mapping[str, ColumnType]) -> Node:
     try:
         serialized = pl.sql_expr(text).meta.serialize(format="json")
         if len(serialized) > SERIALIZED_BYTES:
-            raise Unfit(
-                "too large a tree: split it into several rules, write BETWEEN of a long sum as comparisons"
-            )
+            raise Unfit("too large a tree: split it into several rules, write BETWEEN of a long sum as comparisons")
         return read(json.loads(serialized), columns, 1)
     except pl.exceptions.PolarsError as error:
         raise Unfit(f"not understood: {str(error).splitlines()[0][:200]}") from error
@@ -127,9 +125,7 @@ def function(content: Any, below: Callable[[Any], Node]) -> Node:
     if name == IS_IN:
         return member(below(content["input"][0]), list_values(content["input"][1]))
     if name.startswith(PATTERN):
-        raise Unfit(
-            "this LIKE needs a regular expression, which is left out: use 'x%', '%x' or '%x%', joined by AND"
-        )
+        raise Unfit("this LIKE needs a regular expression, which is left out: use 'x%', '%x' or '%x%', joined by AND")
     if name not in FUNCTIONS:
         raise Unfit(f"`{name}` is not something that rules may do")
     return FUNCTIONS[name](*map(below, content["input"]))
@@ -154,9 +150,7 @@ def literal_value(content: Any) -> Any:
             return None
         case {"Scalar": {"Decimal": [int(digits), int(), int(scale)]}}:
             return digits / 10**scale if scale else digits  # int / int is rounded correctly
-    raise Unfit(
-        f"a literal of type {function_name(content).split('.')[1]} is not something that rules may do"
-    )
+    raise Unfit(f"a literal of type {function_name(content).split('.')[1]} is not something that rules may do")
 
 
 def list_values(piece: Any) -> list[Any]:

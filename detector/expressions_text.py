@@ -113,9 +113,7 @@ def check_nesting(tokens: list[Token]) -> None:
         deep += (token.kind in ("(", "case")) - (token.kind in (")", "end"))
         run = run + 1 if token.kind in ("not", "-", "+") else 0
         if deep + run > NESTING:
-            raise Unfit(
-                f"`{token.text}` at character {token.at + 1} nests over {NESTING} deep: split the rule"
-            )
+            raise Unfit(f"`{token.text}` at character {token.at + 1} nests over {NESTING} deep: split the rule")
 
 
 def check_doublings(tokens: list[Token]) -> None:
@@ -158,15 +156,11 @@ def spelling(token: Token, following: Token, columns: Collection[str]) -> str:
     name = token.text.strip('"')
     match token.kind:
         case "stray":
-            raise Unfit(
-                f"`{ascii(token.text)[1:-1]}` at character {token.at + 1} is no part of a rule's language"
-            )
+            raise Unfit(f"`{ascii(token.text)[1:-1]}` at character {token.at + 1} is no part of a rule's language")
         case "comment":
             raise Unfit(f"a comment, `{name}`, at character {token.at + 1}: write it in the description")
         case "number" if len(name) > NUMBER_CHARACTERS:
-            raise Unfit(
-                f"the number {name[:20]}… has over {NUMBER_CHARACTERS} digits: write an exponent, as in 1e40"
-            )
+            raise Unfit(f"the number {name[:20]}… has over {NUMBER_CHARACTERS} digits: write an exponent, as in 1e40")
         case "string" if len(name) > STRING_CHARACTERS + 2:
             raise Unfit(f"the string {name[:20]}… is over {STRING_CHARACTERS} characters")
         case "string" if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
@@ -180,9 +174,7 @@ def spelling(token: Token, following: Token, columns: Collection[str]) -> str:
 
 def function_name(name: str) -> str:
     if name.lower() not in FUNCTIONS:
-        raise Unfit(
-            f"function `{name[:60]}`: {reason_of(name) or 'allowed are ' + ', '.join(sorted(FUNCTIONS))}"
-        )
+        raise Unfit(f"function `{name[:60]}`: {reason_of(name) or 'allowed are ' + ', '.join(sorted(FUNCTIONS))}")
     return name.lower()
 
 

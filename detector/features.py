@@ -87,15 +87,15 @@ def count(window_s: int) -> Callable[[int], Reading]:
 
 def total(window_s: int) -> Callable[[int], Reading]:
     window = window_s * 1_000_000
-    return lambda position: lambda tracks, now: (
-        None if (track := tracks[position]) is None else track.total(now, window)
+    return lambda position: (
+        lambda tracks, now: None if (track := tracks[position]) is None else track.total(now, window)
     )
 
 
 def distinct(window_s: int) -> Callable[[int], Reading]:
     window = window_s * 1_000_000
-    return lambda position: lambda tracks, now: (
-        None if (track := tracks[position]) is None else track.distinct(now, window)
+    return lambda position: (
+        lambda tracks, now: None if (track := tracks[position]) is None else track.distinct(now, window)
     )
 
 
@@ -108,9 +108,7 @@ def family(prefix: str, source: Source, about: str, counterparts: str | None) ->
     for label, window_s in WINDOWS_S.items():
         tail = f"in the last {label}, this one not counted"
         yield Feature(f"{prefix}_count_{label}", INT, f"{about}, {tail}", source, count(window_s))
-        yield Feature(
-            f"{prefix}_sum_{label}", INT, f"micro-credits of {about}, {tail}", source, total(window_s)
-        )
+        yield Feature(f"{prefix}_sum_{label}", INT, f"micro-credits of {about}, {tail}", source, total(window_s))
         if counterparts:
             name, text = f"{prefix}_{counterparts}_{label}", f"distinct {counterparts} of {about}, {tail}"
             yield Feature(name, INT, text, source, distinct(window_s))

@@ -7,7 +7,7 @@ suspicious.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -25,6 +25,16 @@ class Verdict(enum.IntEnum):
 
 
 WORDS = {verdict: verdict.name.lower() for verdict in Verdict}
+
+
+class Parties(NamedTuple):
+    """What must be locked to judge a gift."""
+
+    sender: str
+    recipient: str
+    ip: str | None
+    device: str | None
+    tier: str | None
 
 
 class Gift(Struct, frozen=True, gc=False):

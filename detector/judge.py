@@ -16,7 +16,7 @@ from detector import store
 from detector.activity import Activity, State
 from detector.decide import FIRST, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
-from detector.gift import Decision, Gift
+from detector.gift import Decision, Gift, Parties
 from detector.policy import Policy, read
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,9 @@ class Detector:
         self.policy: Policy | None = None
         self.activity = Activity(())
 
-    async def gather(self, conn: asyncpg.Connection, gifts: Iterable[Gift], *, at: int | None = None) -> Sitting:
+    async def gather(
+        self, conn: asyncpg.Connection, gifts: Iterable[Parties | Gift], *, at: int | None = None
+    ) -> Sitting:
         """Lock every key of the gifts and bring its activity up to date.
 
         `at` (microseconds) stands in for the database's clock where a history is replayed. Raises PolicyMoved,
@@ -127,5 +129,3 @@ class Sitting:
         self.activity.trim()
         if not self.done.done():
             self.done.set_result(None)
-
-

@@ -73,9 +73,13 @@ def read(text: str, *, generation: int = 0) -> Policy:
     limits = [limit_of(row, faults) for row in rows(table, "limit", faults)]
     rules = [rule_of(row, faults) for row in rows(table, "rule", faults)]
     names = [str(row.get("name")) for key in ("limit", "rule") for row in rows(table, key, [])]
-    faults += [f"the name {name!r} is used twice: names must differ" for name in sorted({*names}) if names.count(name) > 1]
+    faults += [
+        f"the name {name!r} is used twice: names must differ" for name in sorted({*names}) if names.count(name) > 1
+    ]
     if not limits and not rules:
-        faults.append("no limit and no rule: an empty policy would hold every gift; write at least one [[limit]] or [[rule]]")
+        faults.append(
+            "no limit and no rule: an empty policy would hold every gift; write at least one [[limit]] or [[rule]]"
+        )
     if faults:
         raise PolicyRefused("; ".join(faults))
     return Policy(
@@ -134,7 +138,9 @@ def rule_of(row: dict[str, Any], faults: list[str]) -> Rule | None:
         faults.append(f"{where}: {error.detail}")
         return None
     if when.type is not ColumnType.BOOL:
-        faults.append(f"{where}: {row['when']!r} is a {when.type.name.lower()}, not a condition; compare it with something")
+        faults.append(
+            f"{where}: {row['when']!r} is a {when.type.name.lower()}, not a condition; compare it with something"
+        )
     if len(faults) > before:
         return None
     return Rule(row["name"], when, verdict, row["description"], str(row.get("false_alarms", "")))

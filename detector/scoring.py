@@ -1,6 +1,7 @@
 """The scoring service for ledgers that are not ours: judges gifts, with the same locks and the same exactness.
 
-One gift id is judged once per client: asked again, it gets the recorded decision, and another gift under the same id is refused.
+One gift id is judged once per client: asked again, it gets the recorded decision, and another gift under the same id
+is refused.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def rate_limited(decision: Decision) -> Answer:
     """429, with the wait that is enough where waiting helps."""
     wait = decision.retry_after_s
     detail = (
-        f"too many gifts or too much value lately; nothing was counted against you; try again in {wait} s with a new key"
+        f"too many gifts or too much value lately; none of it was counted; try again in {wait} s with a new key"
         if wait is not None
         else "this gift is larger than a limit allows at any time; send a smaller one"
     )

@@ -275,7 +275,8 @@ async def statement_of(
         "as_of": stamp(moment),
         **dict(sums),
         "entries": [
-            {"at": stamp(e["at"]), **{k: e[k] for k in ("kind", "subject", "grant_id", "account", "amount")}} for e in page
+            {"at": stamp(e["at"]), **{k: e[k] for k in ("kind", "subject", "grant_id", "account", "amount")}}
+            for e in page
         ],
         "next_cursor": f"{last['at'].isoformat()}~{last['posting_id']}~{last['line']}" if last else None,
     }
@@ -299,6 +300,17 @@ def transfer_view(row: Any) -> dict[str, Any]:
 
 
 def grant_view(row: Any) -> dict[str, Any]:
-    keys = ("id", "origin", "amount", "available", "reserved", "priority", "giftable", "root_id", "parent_id", "transfer_id")
+    keys = (
+        "id",
+        "origin",
+        "amount",
+        "available",
+        "reserved",
+        "priority",
+        "giftable",
+        "root_id",
+        "parent_id",
+        "transfer_id",
+    )
     times = ("giftable_at", "expires_at", "created_at", "revoked_at")
     return {**{key: row[key] for key in keys}, **{key: stamp(row[key]) for key in times}}

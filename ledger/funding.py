@@ -98,7 +98,8 @@ async def consume(conn: asyncpg.Connection, org_id: str, amount: int, subject: s
         await conn.execute(store.SQL["post"], *store.columns(posting("consume", subject, org["now"], legs), 8))
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"consumption {subject!r} was posted before") from error
-    return have - amount
+    left: int = have - amount
+    return left
 
 
 async def revoke(conn: asyncpg.Connection, grant_id: str) -> int:

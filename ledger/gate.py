@@ -113,9 +113,7 @@ class Gate:
         )
         grants: dict[str, list[Grant]] = {sender: [] for sender in senders}
         for grant in row["grants"]:
-            grants[grant["org_id"]].append(
-                Grant(grant["id"], grant["available"], grant["origin"], grant["rooted_at"])
-            )
+            grants[grant["org_id"]].append(Grant(grant["id"], grant["available"], grant["origin"], grant["rooted_at"]))
         orgs = {org["id"]: org for org in row["orgs"]}
         return Book(
             now=store.micros(row["now"]),
@@ -249,6 +247,4 @@ def slice_rows(outcome: Outcome) -> list[tuple[Any, ...]]:
     if not outcome.slices or outcome.decision is None:
         return []
     name, sender, at = outcome.request.id, outcome.request.sender, outcome.decision.at
-    return [
-        (name, sender, piece.grant.id, piece.amount, at, position) for position, piece in enumerate(outcome.slices)
-    ]
+    return [(name, sender, piece.grant.id, piece.amount, at, position) for position, piece in enumerate(outcome.slices)]

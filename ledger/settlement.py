@@ -104,10 +104,15 @@ class Plan:
         self, transfer: Any, status: Status, reason: str | None, at: datetime,
         decision: Decision | None = None, settled: int | None = None,
     ) -> None:  # fmt: skip
-        judged = (decision.id, decision.verdict.word, decision.gift.payload_hash) if decision else (None, None, None)
-        self.steps.append(
-            Step(transfer["id"], transfer["status"], transfer["version"], status.value, reason, at, *judged, settled)
-        )
+        step = Step(transfer["id"], transfer["status"], transfer["version"], status.value, reason, at)
+        if decision:
+            step = step._replace(
+                decision_id=decision.id,
+                verdict=decision.verdict.word,
+                hash=decision.gift.payload_hash,
+                settled_amount=settled,
+            )
+        self.steps.append(step)
 
 
 def fate(piece: Any, at: datetime) -> Account:
@@ -253,7 +258,7 @@ async def write(conn: asyncpg.Connection, plan: Plan, hold_s: int) -> None:
 
 
 async def cancel(pool: asyncpg.Pool, sender: str, transfer_id: str) -> asyncpg.Record:
-    """Cancel an unsettled transfer of the sender's: its credits return at once. Cancelling twice is one cancellation."""
+    """Cancel an unsettled transfer of the sender's; its credits return at once. Twice is as good as once."""
     async with pool.acquire() as conn, conn.transaction():
         transfer = await conn.fetchrow(store.SQL["transfer_lock"], transfer_id, sender)
         if transfer is None:

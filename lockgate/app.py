@@ -75,7 +75,9 @@ class Works:
         """Pass the gate; 409 while the same key is still running in this process."""
         key = (request.sender, request.key)
         if key in self.running:
-            return answers.problem(409, "still_running", f"Idempotency-Key {request.key!r} is still running; retry soon")
+            return answers.problem(
+                409, "still_running", f"Idempotency-Key {request.key!r} is still running; retry soon"
+            )
         self.running.add(key)
         try:
             return await self.gate.submit(request)
@@ -184,7 +186,13 @@ def add_problems(app: FastAPI) -> None:
     """Every fault becomes an RFC 9457 problem, here and nowhere else."""
 
     def respond(status: int, code: str, detail: str) -> Response:
-        body = {"type": f"urn:lockgate:{code}", "title": answers.title(status), "status": status, "code": code, "detail": detail}
+        body = {
+            "type": f"urn:lockgate:{code}",
+            "title": answers.title(status),
+            "status": status,
+            "code": code,
+            "detail": detail,
+        }
         return Response(msgspec.json.encode(body), status, media_type="application/problem+json")
 
     async def known(request: Request, error: Any) -> Response:
@@ -210,5 +218,3 @@ def add_problems(app: FastAPI) -> None:
     ]  # fmt: skip
     for kind, handler in handlers:
         app.add_exception_handler(kind, handler)
-
-

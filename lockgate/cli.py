@@ -30,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 # Commands that other modules own: where each is, and what the help says of it without importing it.
 OWNED = {
     "policy": ("detector.cli:app", "Check, compare, activate and roll back policies."),
-    "replay": ("lockgate.replay:command", "Play a history file through the real application, on a virtual clock."),
+    "replay": ("lockgate.replay:command", "Play a history file through the real thing, on a virtual clock."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 
@@ -45,7 +45,7 @@ class FrontDoor(TyperGroup):
 
 app = typer.Typer(
     cls=FrontDoor,
-    help="Lets customers of a prepaid-credit platform gift credits to one another without handing it to fraudsters.",
+    help="Credits gifted between customers, through a lock that keeps fraudsters out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -68,9 +68,9 @@ def front_door(ctx: typer.Context) -> None:
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="How many processes, each a gate of its own.")] = 1,
-    demo: Annotated[bool, typer.Option(help="Create two demo orgs with keys and credits on the first run.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="How many processes, each a gate.")] = 1,
+    demo: Annotated[bool, typer.Option(help="On the first run, make two demo orgs.")] = False,
 ) -> None:
     """Start PostgreSQL and Lockgate; Ctrl-C stops both."""
     import lockgate.serve
@@ -84,7 +84,8 @@ def migrate(as_json: AsJson = False) -> None:
     import lockgate.migrate
 
     applied = with_connection(lockgate.migrate.migrate, create=True)
-    report({"applied": applied}, as_json, "\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+    text = "\n".join(f"applied {name}" for name in applied) or "nothing to apply"
+    report({"applied": applied}, as_json, text)
 
 
 @app.command()
@@ -93,10 +94,11 @@ def reconcile(as_json: AsJson = False) -> None:
     from ledger.funding import reconcile as books
 
     sums = with_connection(books)
-    lines = [f"{name.replace('_', ' '):20} {total:>24,}" for name, total in sums.items() if name != "balanced"]
-    verdict = "balanced" if sums["balanced"] else "NOT balanced: compare the sums above"
-    report(sums, as_json, "\n".join([*lines, verdict]))
-    raise typer.Exit(0 if sums["balanced"] else 1)
+    balanced = sums.pop("balanced")
+    lines = [f"{name.replace('_', ' '):20} {total:>24,}" for name, total in sums.items()]
+    lines.append("balanced" if balanced else "NOT balanced: compare the sums above")
+    report({**sums, "balanced": balanced}, as_json, "\n".join(lines))
+    raise typer.Exit(0 if balanced else 1)
 
 
 @app.command()
@@ -119,7 +121,7 @@ def keys_door() -> None:
 @keys.command()
 def create(
     role: Annotated[Role, typer.Option(help="What the key may do.")],
-    org: Annotated[str | None, typer.Option(help="The org that an owner's or a reader's key is bound to.")] = None,
+    org: Annotated[str | None, typer.Option(help="The org of an owner's or a reader's key.")] = None,
     name: Annotated[str | None, typer.Option(help="What to call the key; its role by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -150,8 +152,8 @@ def with_connection(work: Work[T], *, create: bool = False) -> T:
     chosen = settings()
     if not create and chosen.database_url is None and not (chosen.home / "postgres").exists():
         raise StartError(
-            f"there is no database in {chosen.home.resolve()} yet: run 'lockgate serve' or 'lockgate migrate' "
-            "first, or set LOCKGATE_HOME or DATABASE_URL to where it is"
+            f"there is no database in {chosen.home.resolve()} yet: run 'lockgate serve' or "
+            "'lockgate migrate' first, or set LOCKGATE_HOME or DATABASE_URL to where it is"
         )
 
     async def run(dsn: str) -> T:

@@ -1,4 +1,4 @@
-"""The demo's two orgs, as old and as well funded as a customer's: made on the first start, found on later ones.
+"""The demo's two orgs, as old and as well funded as a customer's: made on the first start, found later.
 
 The database keeps only the keys' hashes, so the demo keeps the keys themselves in LOCKGATE_HOME/demo.json.
 """
@@ -29,7 +29,7 @@ KEYS: Final[dict[str, tuple[str, str | None]]] = {
     "platform": ("platform", None),
     "service": ("service", None),
 }
-# Grown orgs: the default policy looks harder at orgs younger than a week and at credits bought within two days.
+# Grown orgs: the default policy looks harder at orgs younger than a week and credits bought within two days.
 AGE = timedelta(days=60)
 BOUGHT = timedelta(days=21)
 CLEARED = timedelta(days=20)
@@ -62,8 +62,8 @@ async def make_demo(conn: asyncpg.Connection, home: Path) -> Demo:
     keys = {name: await issue_key(conn, role, f"demo {name}", org_id) for name, (role, org_id) in KEYS.items()}
     # Before the commit: a file whose keys were never committed is found invalid by the next start.
     write(file, keys)
-    note = None if all(made) else f"The demo's keys were not in {file}, so these are new ones; older ones still work."
-    return Demo(keys, file, note)
+    lost = f"The demo's keys were not in {file}, so these are new ones; older ones still work."
+    return Demo(keys, file, None if all(made) else lost)
 
 
 async def make_org(conn: asyncpg.Connection, org_id: str) -> bool:
@@ -73,7 +73,7 @@ async def make_org(conn: asyncpg.Connection, org_id: str) -> bool:
     if made is None:
         org = await conn.fetchrow(store.SQL["org"], org_id)
         if org["owner"] != OWNERS[org_id]:
-            raise Occupied(f"org {org_id!r} exists and is not the demo's: start without --demo, or on another database")
+            raise Occupied(f"org {org_id!r} exists and is not the demo's: start without --demo")
         return False
     purchase = Issue(PURCHASE, "purchase", giftable_at=now - CLEARED)
     promo = Issue(PROMO, "promo", expires_at=now + PROMO_LASTS, giftable=True)
@@ -123,7 +123,7 @@ def guide(demo: Demo, url: str, lock_s: int) -> list[str]:
         "",
         f"""curl -sS -w '\\n%{{http_code}}\\n' {gifts} {acme} {unique} {typed} -d '{body}'""",
         "",
-        f"It answers 201 and \"pending\": the gift waits {hours(lock_s)} in the lock, is judged again, and settles.",
+        f"It answers 201 and pending: the gift waits {hours(lock_s)} in the lock, is judged again, and settles.",
         "See it, and why it was judged so, with the id it answered in place of ID:",
         "",
         f"curl -sS {gifts}s/ID {acme}",

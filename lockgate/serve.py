@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import multiprocessing
 import os
 import signal
 import socket
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -33,7 +33,7 @@ REACH_S = 10.0
 READY_S = 120.0
 # Requests that are running at Ctrl-C get this long to end; each takes milliseconds.
 GRACE_S = 10
-# A worker that does not answer its supervisor for so long is replaced; a busy machine must not look like that.
+# A worker silent for so long is replaced; one on a busy machine must not look like that.
 HUNG_S = 30
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -77,13 +77,13 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise StartError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; stop the program that uses port {port}, "
-            "or choose another port with --port (0 takes a free one) or another address with --host"
+            f"cannot listen on {host}:{port}: {error.strerror or error}; stop the program that uses port "
+            f"{port}, or choose another port with --port (0 takes a free one) or another address with --host"
         ) from error
 
 
 async def prepare(dsn: str, settings: Settings, with_demo: bool) -> Ground:
-    """A migrated database with an active policy and, if asked for, the demo's orgs; any number of starters may race."""
+    """A migrated database with an active policy and, if asked for, the demo's orgs; starters may race."""
     conn = await connect(dsn)
     try:
         await migrate(conn)
@@ -113,7 +113,7 @@ async def connect(dsn: str) -> asyncpg.Connection:
     major = conn.get_server_version().major
     if major < OLDEST_POSTGRES:
         await conn.close()
-        raise StartError(f"the database {place(dsn)} is PostgreSQL {major}; Lockgate needs {OLDEST_POSTGRES} or newer")
+        raise StartError(f"the database {place(dsn)} is PostgreSQL {major}; it must be {OLDEST_POSTGRES} or newer")
     return conn
 
 
@@ -167,13 +167,14 @@ def create_worker() -> FastAPI:
     """The application in a worker, which ends with its supervisor even if that was killed."""
     from lockgate.app import create
 
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_supervisor, daemon=True).start()
     return create()
 
 
-def end_with(supervisor: int) -> None:
-    while os.getppid() == supervisor:
-        time.sleep(0.5)
+def end_with_supervisor() -> None:
+    supervisor = multiprocessing.parent_process()
+    assert supervisor is not None, "uvicorn's supervisor spawns its workers"
+    supervisor.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

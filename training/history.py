@@ -253,11 +253,7 @@ def _checks(schema: pl.Schema) -> list[tuple[str, str, pl.Expr]]:
         ("self_gift", "sender", pl.col("sender") == pl.col("recipient")),
         ("bad_party", "sender", ~pl.col("sender").str.contains(PARTY)),
         ("bad_party", "recipient", ~pl.col("recipient").str.contains(PARTY)),
-        *(
-            (f"bad_{name}", name, pl.col(name).is_null() & ~_empty(name, schema))
-            for name in OPTIONAL
-            if name in schema
-        ),
+        *((f"bad_{name}", name, pl.col(name).is_null() & ~_empty(name, schema)) for name in OPTIONAL if name in schema),
     ]
 
 
@@ -325,9 +321,7 @@ def _parsed_time(text: pl.Expr) -> pl.Expr:
     offset = [parts[2].fill_null("+00"), pl.lit(":"), parts[3].fill_null("00")]
     rewritten = pl.concat_str(parts[0], pl.lit("T"), parts[1], *offset)
     spelled = pl.when(strict).then(text), rewritten
-    return pl.coalesce(
-        one.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False) for one in spelled
-    )
+    return pl.coalesce(one.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False) for one in spelled)
 
 
 def _amount(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:

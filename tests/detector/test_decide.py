@@ -23,7 +23,7 @@ def test_verdicts_are_ordered_by_severity() -> None:
     assert [verdict.word for verdict in sorted(Verdict)] == ["approve", "hold", "block"]
 
 
-@pytest.mark.parametrize("order", itertools.permutations([HOLDS, BLOCKS, NULLS]))
+@pytest.mark.parametrize("order", list(itertools.permutations([HOLDS, BLOCKS, NULLS])))
 def test_the_most_severe_verdict_wins_whatever_the_order(order: tuple[str, ...]) -> None:
     rules = policy.read("".join(order))
     for amount, ip, verdict, count in [

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from detector.policy import DEFAULT
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "lockgate.cli"]
-LIVE_WITHIN_S = 2.0
 
 BAD_POLICY = """
 [[limit]]
@@ -79,13 +77,13 @@ def answer(done: subprocess.CompletedProcess[str]) -> Any:
 
 
 def test_the_help_imports_nothing_heavy() -> None:
-    check = "import sys; import lockgate.cli; print({'asyncpg', 'polars', 'fastapi', 'uvicorn'} & {*sys.modules})"
+    check = "import sys, lockgate.cli; print({'asyncpg', 'polars', 'fastapi', 'uvicorn'} & {*sys.modules})"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", check], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
-def test_a_gate_judges_by_the_generation_activated_beside_it(lockgate: Run, service: str, tmp_path: Path) -> None:
+def test_a_running_gate_judges_by_what_is_activated(lockgate: Run, service: str, tmp_path: Path) -> None:
     keys = json.loads((tmp_path / "demo.json").read_text())["keys"]
 
     def judged(number: int) -> tuple[int, str]:
@@ -106,16 +104,15 @@ def test_a_gate_judges_by_the_generation_activated_beside_it(lockgate: Run, serv
     difference = lockgate("policy", "diff", str(strict)).stdout
     assert "~ limit sender_hourly_gifts\n    count: 20\n         → 30\n+ rule any\n" in difference
     changes = answer(lockgate("policy", "diff", str(strict), "--json"))["changes"]
-    assert [(one["change"], one["name"]) for one in changes] == [("changed", "sender_hourly_gifts"), ("added", "any")]
+    assert {one["name"]: one["change"] for one in changes} == {"sender_hourly_gifts": "changed", "any": "added"}
 
-    assert lockgate("policy", "activate", str(strict), "--author", "ann").stdout == "generation 2 judges from now on\n"
-    time.sleep(LIVE_WITHIN_S)
+    done = lockgate("policy", "activate", str(strict), "--author", "ann")
+    assert done.stdout == "generation 2 judges from now on\n"
     assert judged(2) == (2, "hold")
     assert "the same limits and rules" in lockgate("policy", "diff", str(strict)).stdout
 
     moved = answer(lockgate("policy", "rollback", "--author", "bob", "--json"))
     assert moved == {"left": 2, "generation": 1}
-    time.sleep(LIVE_WITHIN_S)
     assert judged(3) == (1, "approve")
 
     listed = answer(lockgate("policy", "list", "--json"))["activations"]
@@ -153,14 +150,15 @@ def test_a_refused_policy_names_one_fault_a_line(lockgate: Run, tmp_path: Path) 
 def test_features_are_listed_with_type_and_meaning(lockgate: Run) -> None:
     rows = answer(lockgate("policy", "features", "--json"))["features"]
     assert {"name": "amount", "type": "int", "description": "micro-credits of this gift"} in rows
-    assert lockgate("policy", "features").stdout.splitlines()[0].split() == ["column", "type", "what", "it", "is"]
+    assert lockgate("policy", "features").stdout.startswith("column ")
 
 
 def test_a_key_is_printed_once_and_only_for_an_org_that_exists(lockgate: Run, database: str) -> None:
     key = lockgate("keys", "create", "--role", "platform").stdout.strip()
     assert re.fullmatch(r"lg_platform_[\w-]{40,}", key)
-    assert "does not exist" in lockgate("keys", "create", "--role", "owner", "--org", "nobody", status=1).stderr
-    assert "needs org" in lockgate("keys", "create", "--role", "owner", status=1).stderr
+    create = ("keys", "create", "--role", "owner")
+    assert "org 'nobody' does not exist" in lockgate(*create, "--org", "nobody", status=1).stderr
+    assert "'owner' needs org" in lockgate(*create, status=1).stderr
     lockgate("keys", "create", "--role", "emperor", status=2)
 
 
