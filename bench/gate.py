@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -129,6 +130,8 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
             laps = list(rounds(bench, plan, began, say))
         say("reconciling")
         books = ground.books(bench.gate)
+        ground.make_forgettable(dsn)
+        say("stopping PostgreSQL")
     head = {
         "load_ceiling_rps": ceiling,
         "rounds": len(laps),
@@ -142,18 +145,20 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
 def set_up(plan: Plan, dsn: str, say: Say) -> Iterator[Bench]:
     """The databases that the plan's phases need, filled, and the servers, answering."""
     with ExitStack() as stack:
+        aside = stack.enter_context(ThreadPoolExecutor())
+        filling = aside.submit(ground.fill_pgbench, dsn, plan.scale) if "pgbench" in plan.phases else None
         gate, senders = ground.make(dsn, plan.orgs)
         bench = Bench(plan, gate, senders, psutil.Process(ground.postmaster(dsn)))
         say(f"{plan.orgs} orgs with a key and credits each")
-        if "pgbench" in plan.phases:
-            bench.pgbench = ground.fill_pgbench(dsn, plan.scale)
-            say(f"pgbench tables of scale {plan.scale}")
         started = {"application": servers.application(gate, plan.workers, plan.profile)}
         if "noop" in plan.phases:
             started["noop"] = servers.noop(plan.workers)
         for name, starting in started.items():
             port, process = stack.enter_context(starting)
             bench.ports[name], bench.processes[name] = port, psutil.Process(process.pid)
+        if filling is not None:
+            bench.pgbench = filling.result()
+            say(f"pgbench tables of scale {plan.scale}")
         yield bench
 
 
@@ -166,7 +171,7 @@ def ceiling_rps(bench: Bench, seconds: float) -> float:
 def warm_up(bench: Bench, began: float, say: Say) -> Plan:
     """Every phase once, unmeasured; then the plan, its phases cut to what the time left allows."""
     plan = bench.plan
-    seconds = min(1.0, plan.seconds)
+    seconds = min(1.0, max(0.3, plan.seconds / 4))
     start = time.monotonic()
     for phase in plan.phases:
         bench.lap(phase, 0.0, seconds)

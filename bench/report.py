@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 RATES = {
     "pgbench": ("pgbench_tps", "pgbench TPC-B"),
@@ -51,9 +52,7 @@ def build(head: Told, laps: Sequence[Mapping[str, Any]], statuses: Statuses, boo
         },
         "spread": {name: spread(found) for name, found in [*rates.items(), *ratios.items()] if found},
         "us_each": {phase: middle(lap[phase].us for lap in laps) for phase in phases},
-        "latency_ms": {
-            phase: middle(lap[phase].latency for lap in laps) for phase in phases if phase != "pgbench"
-        },
+        "latency_ms": {phase: middle(lap[phase].latency for lap in laps) for phase in phases if phase != "pgbench"},
         "statuses": {phase: dict(sorted(told.items())) for phase, told in statuses.items()},
         **books,
         "faults": faults(statuses, books),
@@ -102,7 +101,12 @@ def show(told: Told, console: Console) -> None:
 
 
 def figures(told: Told) -> Table:
-    table = Table("phase", title="a second, median over the rounds; right: µs of CPU for each")
+    table = Table(
+        Column("phase", no_wrap=True),
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title="a second, median over the rounds; right: µs of CPU for each",
+    )
     for name in ("rate", "min", "max", "p50 ms", "p99 ms", "server", "postgres", "load"):
         table.add_column(name, justify="right")
     for phase, (_, title) in RATES.items():
@@ -117,7 +121,7 @@ def figures(told: Told) -> Table:
 
 
 def goals(told: Told) -> Table:
-    table = Table("ratio")
+    table = Table(Column("ratio", no_wrap=True), box=SIMPLE_HEAD)
     for name in ("goal", "reached", "min", "max"):
         table.add_column(name, justify="right")
     table.add_column("")

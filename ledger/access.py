@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 import secrets
 import time
 from typing import Final
@@ -13,6 +15,8 @@ from msgspec import Struct
 from ledger import store
 from ledger.errors import Forbidden, Invalid, Unauthenticated
 
+log = logging.getLogger(__name__)
+
 # The role table. A scope is what one route asks for; later roles are later rows.
 ROLES: Final[dict[str, frozenset[str]]] = {
     "platform": frozenset({"orgs:write", "orgs:read", "grants:write", "keys:write"}),
@@ -21,9 +25,10 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "service": frozenset({"score:write", "score:read"}),
 }
 ORG_ROLES: Final = frozenset({"owner", "reader"})
-# How long a process may go on honouring a key that was revoked elsewhere.
-FRESH_S = 2.0
-MOST_KEYS = 50_000
+# A process hears of revocations this often, and trusts what it remembers for so long after it last heard.
+WATCH_EVERY_S = 0.5
+TRUST_S = 2.0
+MOST_KEYS = 200_000
 
 
 class Actor(Struct, frozen=True):
@@ -35,11 +40,13 @@ class Actor(Struct, frozen=True):
 
 
 class Access:
-    """Finds the actor behind a key, remembering each for FRESH_S seconds."""
+    """Finds the actor behind a key, and remembers it until the key is revoked."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
-        self.known: dict[str, tuple[Actor, float]] = {}
+        self.known: dict[str, Actor] = {}
+        self.headers: dict[bytes, str] = {}
+        self.trusted_until = 0.0
 
     async def actor(self, authorization: str | None, scope: str) -> Actor:
         """The actor of an `Authorization: Bearer KEY` header, if it has the scope.
@@ -48,27 +55,43 @@ class Access:
         """
         if authorization is None:
             raise Unauthenticated("no API key; send it as 'Authorization: Bearer KEY'")
-        found = self.known.get(authorization)
-        if found is None or found[1] < time.monotonic():
-            found = await self.look_up(authorization)
-        actor = found[0]
+        actor = self.known.get(authorization) if time.monotonic() < self.trusted_until else None
+        if actor is None:
+            actor = await self.look_up(authorization)
         if scope not in ROLES.get(actor.role, ()):
             raise Forbidden(f"a key of role {actor.role!r} may not do this; it needs the scope {scope!r}")
         return actor
 
-    async def look_up(self, authorization: str) -> tuple[Actor, float]:
+    async def look_up(self, authorization: str) -> Actor:
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key:
             raise Unauthenticated("the Authorization header must read 'Bearer KEY'")
-        row = await self.pool.fetchrow(store.SQL["api_key"], digest(key.strip()))
+        name = digest(key.strip())
+        row = await self.pool.fetchrow(store.SQL["api_key"], name)
         if row is None:
-            self.known.pop(authorization, None)
             raise Unauthenticated("this API key is unknown or revoked")
         if len(self.known) >= MOST_KEYS:
             self.known.clear()
-        found = Actor(row["name"], row["role"], row["org_id"]), time.monotonic() + FRESH_S
-        self.known[authorization] = found
-        return found
+            self.headers.clear()
+        actor = self.known[authorization] = Actor(row["name"], row["role"], row["org_id"])
+        self.headers[name] = authorization
+        return actor
+
+    async def watch(self) -> None:
+        """Hear of revoked keys for ever. While the database is silent nothing remembered is trusted."""
+        since = None
+        while True:
+            asked_at = time.monotonic()
+            try:
+                rows = await self.pool.fetch(store.SQL["api_keys_revoked"], since)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                log.warning("revoked keys: %s: %s", type(error).__name__, error)
+            else:
+                since = rows[0]["now"]
+                for row in rows:
+                    self.known.pop(self.headers.pop(row["hash"], ""), None)
+                self.trusted_until = asked_at + TRUST_S
+            await asyncio.sleep(WATCH_EVERY_S)
 
 
 def digest(key: str) -> bytes:

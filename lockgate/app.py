@@ -56,6 +56,7 @@ class Works:
     gate: GroupCommit[transfers.Request, Answer]
     scoring: GroupCommit[Question, Judged | None]
     settlement: settlement.Settlement
+    access: Access
     running: set[tuple[str, str]]
 
     @classmethod
@@ -68,6 +69,7 @@ class Works:
             GroupCommit(gate.commit),
             GroupCommit(Scoring(pool, judge).commit),
             settlement.Settlement(pool, judge, settings.hold_s),
+            Access(pool),
             set(),
         )
 
@@ -154,7 +156,7 @@ def build(settings: Settings) -> FastAPI:
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        loops = [works.settle_for_ever(settings.settle_every_s), works.learn_sizes()]
+        loops = [works.settle_for_ever(settings.settle_every_s), works.learn_sizes(), works.access.watch()]
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
@@ -170,12 +172,13 @@ def build(settings: Settings) -> FastAPI:
 
 
 def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
-    access = Access(works.pool)
+    access = works.access
 
     async def allow(authorization: str | None, scope: str) -> str:
         return (await access.actor(authorization, scope)).name
 
-    app.include_router(ledger.api.router(works.pool, access, works.send, settings.lock_s))
+    ledger.api.add_sending(app, access, works.send)
+    app.include_router(ledger.api.router(works.pool, access, settings.lock_s))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))

@@ -58,9 +58,7 @@ def replay(
     file: Annotated[
         str, typer.Argument(help="A history (.parquet or .csv), or a glob of several.", show_default=False)
     ],
-    limit: Annotated[
-        int | None, typer.Option(min=0, help="Play the first N rows only.", show_default=False)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Play the first N rows only.", show_default=False)] = None,
     policy: Annotated[Path, typer.Option(help="The policy that judges, as TOML.")] = policies.DEFAULT,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="Gifts in one transaction at most.")] = 200,
@@ -145,7 +143,7 @@ class Play:
             await pool.close()
 
     async def send(self, works: Works, conn: asyncpg.Connection, watch: Progress) -> None:
-        """Every gift in order of time, each batch after what was due before it; then what is open, to its end."""
+        """Every gift in order of time, each batch after what was due before it; then the rest to its end."""
         watch.advance(0, 0)
         for rows in batches(self.history.rows, self.most):
             requests = [request_of(row) for row in rows.iter_rows(named=True)]
@@ -216,7 +214,7 @@ async def answers_of(works: Works, requests: Sequence[Request]) -> list[Answer |
 async def pass_time(works: Works, conn: asyncpg.Connection, until: int | None) -> None:
     """Work through what falls due up to a moment, tick by tick; None: until nothing is open.
 
-    What is due lies after the moment that was passed last, and gifts sent since span less than a tick, so that
+    What is due lies after the moment that was passed last, and gifts sent since span less than a tick, so
     `at` is after all of them.
     """
     while (due := await conn.fetchval(store.SQL["due_next"])) is not None:

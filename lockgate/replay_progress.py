@@ -44,9 +44,7 @@ class Bar:
     def advance(self, gifts: int, at: int) -> None:
         speed = self.bar.tasks[0].speed
         shown = f"{speed:,.0f} gifts/s" if speed else ""
-        self.bar.update(
-            self.task, advance=gifts, description=f"{store.moment(at):%Y-%m-%d %H:%M}", rate=shown
-        )
+        self.bar.update(self.task, advance=gifts, description=f"{store.moment(at):%Y-%m-%d %H:%M}", rate=shown)
 
     def say(self, text: str) -> None:
         self.bar.update(self.task, description=text)
@@ -70,8 +68,8 @@ class Lines:
         if self.every_s is None or now - self.told < self.every_s:
             return
         self.told = now
-        speed = self.sent / (now - self.started)
-        left = (self.total - self.sent) / speed
+        speed = self.sent / max(now - self.started, 1e-6)
+        left = (self.total - self.sent) / max(speed, 1e-6)
         clock = f"{store.moment(at):%Y-%m-%d %H:%M}"
         self.say(f"{self.sent:,} of {self.total:,} gifts, at {clock}, {speed:,.0f}/s, {left:,.0f} s left")
 

@@ -48,14 +48,10 @@ class Tally:
         self.gifts += 1
         self.labelled |= fraud is not None
         if isinstance(answer, BaseException):
-            return self.faults.append(
-                f"gift {request.key!r} got no answer: {type(answer).__name__}: {answer}"
-            )
+            return self.faults.append(f"gift {request.key!r} got no answer: {type(answer).__name__}: {answer}")
         self.answers[str(answer.status)] += 1
         if look is None or answer.replayed or (answer.status == 201) is bool(look["refused"]):
-            return self.faults.append(
-                f"gift {request.key!r}: its answer {answer.status} fits no recorded first look"
-            )
+            return self.faults.append(f"gift {request.key!r}: its answer {answer.status} fits no recorded first look")
         reasons = sorted({hit.reason for hit in HITS.decode(look["hits"])})
         self.verdicts[look["verdict"]] += 1
         self.reasons.update(reasons)
@@ -159,9 +155,7 @@ def show(found: dict[str, Any]) -> None:
     if found["bad_rows"]:
         console.print(bad_table(found))
         for row in found["first_bad_rows"]:
-            console.print(
-                f"  row {row['row'] or '?'} (id {row['id']!r}): {row['reason']}: found {row['value']!r}"
-            )
+            console.print(f"  row {row['row'] or '?'} (id {row['id']!r}): {row['reason']}: found {row['value']!r}")
     console.print(look_table(found))
     console.print(ending_table(found))
     second = found["second_look"]
@@ -198,9 +192,7 @@ def ending_table(found: dict[str, Any]) -> Table:
     table = table_of("what became of them", ("ending", "gifts", "credits", "fraud"))
     for one in found["endings"]:
         name = " ".join(filter(None, (one["reason"], one["second_look"])))
-        text = (
-            one["status"] if one["status"] == Status.SETTLED else ENDINGS.get(name, f"{one['status']} {name}")
-        )
+        text = one["status"] if one["status"] == Status.SETTLED else ENDINGS.get(name, f"{one['status']} {name}")
         table.add_row(text, f"{one['transfers']:,}", f"{one['amount'] / CREDIT:,.2f}", f"{one['marked']:,}")
     reasons = ", ".join(found["refused_reasons"])
     table.add_row(f"refused at the gate{f': {reasons}' if reasons else ''}", f"{found['refused']:,}", "", "")

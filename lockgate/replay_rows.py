@@ -1,4 +1,4 @@
-"""A history's rows on their way to the gate, pure: which can be played, cut into batches, turned into requests.
+"""A history's rows on their way to the gate: which can be played, cut into batches, turned into requests.
 
 Law: a row that cannot be played becomes a bad row, with a reason.
 """

@@ -210,9 +210,7 @@ def test_a_whole_run_has_every_figure_and_reconciles() -> None:
 
 
 def test_one_phase_alone_shows_where_the_time_goes(tmp_path: Path) -> None:
-    done = bench(
-        "--phase", "batch", "--seconds", "0.3", "--context", "--profile", str(tmp_path / "gate.prof")
-    )
+    done = bench("--phase", "batch", "--seconds", "0.3", "--context", "--profile", str(tmp_path / "gate.prof"))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert set(told["statuses"]) == {"batch"} and told["goals"] == {}

@@ -24,6 +24,8 @@ create table ledger.api_keys (
     revoked_at timestamptz
 );
 
+create index api_keys_revoked on ledger.api_keys (revoked_at) where revoked_at is not null;
+
 create table ledger.grants (
     id text collate "C" primary key,
     org_id text collate "C" not null references ledger.orgs,
