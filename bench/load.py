@@ -186,9 +186,10 @@ class Connection(asyncio.Protocol):
 async def run(load: Load) -> Told:
     """Send the load and tell what came back."""
     loop, tally, began_s = asyncio.get_running_loop(), Tally(load), time.process_time()
-    connections = [Connection(tally) for _ in range(load.connections)]
-    for connection in connections:
-        await loop.create_connection(lambda made=connection: made, "127.0.0.1", load.port)
+    connections = []
+    for _ in range(load.connections):
+        _, connection = await loop.create_connection(lambda: Connection(tally), "127.0.0.1", load.port)
+        connections.append(connection)
     _, late = await asyncio.wait(
         [connection.done for connection in connections], timeout=load.warm_s + load.seconds + DRAIN_S
     )

@@ -9,9 +9,7 @@ a settlement worker that looks once an hour.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,23 +73,11 @@ def replay(
         play = Play.prepare(file, limit, policy, batch)
         if bad_rows_to:
             play.history.bad.write_csv(bad_rows_to)
-        postgres.exit_on_sigterm()
-        with (
-            progress(play.history.rows.height, quiet=quiet) as watch,
-            postgres.throwaway("lockgate-replay") as dsn,
-        ):
-            uvloop.run(play.run(dsn, watch))
+        play.on_own_server(quiet=quiet)
     except FAULTS as error:
         typer.echo(f"lockgate replay: {getattr(error, 'detail', error)}", err=True)
         raise typer.Exit(1) from None
-    found = play.report()
-    if as_json:
-        print(json.dumps(found, indent=2))
-    else:
-        report.show(found)
-    for fault in found["faults"]:
-        print(f"lockgate replay: {fault}", file=sys.stderr)
-    raise typer.Exit(1 if found["faults"] else 0)
+    raise typer.Exit(report.tell(play.report(), as_json=as_json))
 
 
 command = replay  # as lockgate.cli names it
@@ -120,6 +106,11 @@ class Play:
         started = time.perf_counter()
         found = playable(history.read(file, limit=limit))
         return cls(found, text, settings, most, seconds={"read": time.perf_counter() - started})
+
+    def on_own_server(self, *, quiet: bool) -> None:
+        postgres.exit_on_sigterm()
+        with progress(self.history.rows.height, quiet=quiet) as watch, postgres.throwaway("lockgate-replay") as dsn:
+            uvloop.run(self.run(dsn, watch))
 
     async def run(self, dsn: str, watch: Progress) -> None:
         """Prepare the database, send every row, let the clock pass, and read the books."""

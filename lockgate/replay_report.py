@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -144,6 +146,17 @@ def ranked(counts: Counter[str]) -> list[tuple[str, int]]:
 
 def rate(gifts: int, seconds: float) -> float:
     return round(gifts / seconds, 1) if seconds else 0.0
+
+
+def tell(found: dict[str, Any], *, as_json: bool) -> int:
+    """Print the report, and on standard error why it is a failure; the exit status."""
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        show(found)
+    for fault in found["faults"]:
+        print(f"lockgate replay: {fault}", file=sys.stderr)
+    return 1 if found["faults"] else 0
 
 
 # Tables

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -42,6 +43,21 @@ def database(server: str, template: str) -> Iterator[str]:
     yield with_database(server, name)
     # A test that fails may leave connections behind.
     _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def fresh_databases(server: str, template: str) -> tuple[Callable[[], str], Callable[[str], None]]:
+    """Makes and drops migrated databases, for tests that need one an example."""
+
+    def make() -> str:
+        name = f"test_{next(_numbers)}"
+        _run(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+        return with_database(server, name)
+
+    def drop(dsn: str) -> None:
+        _run(server, f"DROP DATABASE {urlsplit(dsn).path[1:]} WITH (FORCE)")
+
+    return make, drop
 
 
 @pytest.fixture

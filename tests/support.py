@@ -247,7 +247,7 @@ async def open_door(dsn: str, **settings: Any) -> AsyncIterator[httpx.AsyncClien
     calm = {"settle_every_s": 3600.0, "clearing_s": 0}
     app = build(Settings(database_url=dsn, **{**calm, **settings}))
     async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app=app)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://lockgate") as client:
             yield client
 
