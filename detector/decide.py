@@ -8,25 +8,24 @@ from detector.gift import Decision, Event, Gift, Hit, Verdict
 from detector.limits import Exceeded, check
 from detector.policy import Policy
 
-FIRST, SECOND = 1, 2
+FIRST = 1
 SEVERITY = {verdict.word: verdict for verdict in Verdict}
 
 
-def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int, look: int = FIRST) -> Decision:
+def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int) -> Decision:
     """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit."""
     if policy is None:
-        return degraded(gift, now, look, "no_policy")
+        return degraded(gift, now, "no_policy")
     tracks = activity.tracks(policy.lookups, gift)
-    exceeded, budget = check(policy.ceilings, tracks, gift.amount, now) if look == FIRST else ([], None)
+    exceeded, budget = check(policy.ceilings, tracks, gift.amount, now) if gift.look == FIRST else ([], None)
     vector = policy.vectors.read(gift, tracks, now)
     hits = rules.hits(policy.checks, vector)
     if not exceeded and not hits:
-        return Decision(gift, look, now, Verdict.APPROVE, (), vector, policy.generation, budget=budget)
+        return Decision(gift, now, Verdict.APPROVE, (), vector, policy.generation, budget=budget)
     hits = [one.hit() for one in exceeded] + hits
     blocking = [one for one in exceeded if one.limit.action is Verdict.BLOCK]
     return Decision(
         gift=gift,
-        look=look,
         at=now,
         verdict=max(SEVERITY[hit.verdict] for hit in hits),
         hits=tuple(hits),
@@ -38,16 +37,16 @@ def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int, look
     )
 
 
-def degraded(gift: Gift, now: int, look: int, reason: str, generation: int = 0) -> Decision:
+def degraded(gift: Gift, now: int, reason: str, generation: int = 0) -> Decision:
     """Law 5: whatever keeps us from judging holds the gift."""
     hit = Hit("degraded", reason, Verdict.HOLD.word)
-    return Decision(gift, look, now, Verdict.HOLD, (hit,), (), generation)
+    return Decision(gift, now, Verdict.HOLD, (hit,), (), generation)
 
 
 def turned_away(gift: Gift, now: int, reason: str, generation: int) -> Decision:
     """The ledger refused the gift before it was judged: an attempt that burns no budget."""
     hit = Hit("ledger", reason, Verdict.BLOCK.word)
-    return Decision(gift, FIRST, now, Verdict.BLOCK, (hit,), (), generation, refused=True)
+    return Decision(gift, now, Verdict.BLOCK, (hit,), (), generation, refused=True)
 
 
 def event(decision: Decision) -> Event:

@@ -46,6 +46,9 @@ FACTS = [
     Feature("recipient_age_s", INT, "seconds since the recipient was created"),
     Feature("sender_available", INT, "micro-credits the sender had before this gift"),
     Feature("topup_age_s", INT, "seconds since the youngest purchase that this gift spends; null if it spends none"),
+    Feature(
+        "look", INT, "1 when the gift is sent, 2 or more when it is about to settle; activity then includes the gift"
+    ),
     Feature("same_owner", BOOL, "sender and recipient name the same owner"),
 ]
 

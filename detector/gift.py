@@ -55,6 +55,7 @@ class Gift(Struct, frozen=True, gc=False):
     sender_available: int | None = None
     topup_age_s: int | None = None
     same_owner: bool | None = None
+    look: int = 1
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -101,7 +102,6 @@ class Decision(Struct, frozen=True):
     """
 
     gift: Gift
-    look: int
     at: int
     verdict: Verdict
     hits: tuple[Hit, ...]
@@ -115,7 +115,7 @@ class Decision(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        return f"{self.gift.id}.{self.look}"
+        return f"{self.gift.id}.{self.gift.look}"
 
     @property
     def admitted(self) -> bool:

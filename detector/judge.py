@@ -90,14 +90,14 @@ class Sitting:
         latest = max((state.last_at for state in self.held.values()), default=0)
         self.now = max(clock, latest + 1) if at is None else max(at, latest)
 
-    def decide(self, gift: Gift, look: int = FIRST, *, at: int | None = None) -> Decision:
+    def decide(self, gift: Gift, *, at: int | None = None) -> Decision:
         """Judge one gift; a fault of ours is a hold, never an approval and never a lost gift (law 5)."""
         self.now = max(self.now, at or 0)
         try:
-            decision = decide(gift, self.activity, self.policy, self.now, look)
+            decision = decide(gift, self.activity, self.policy, self.now)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
-            decision = degraded(gift, self.now, look, "fault", self.generation)
+            decision = degraded(gift, self.now, "fault", self.generation)
         return self.note(decision)
 
     def turn_away(self, gift: Gift, reason: str, *, at: int | None = None) -> Decision:
@@ -107,7 +107,7 @@ class Sitting:
 
     def note(self, decision: Decision) -> Decision:
         self.decisions.append(decision)
-        if decision.look == FIRST:
+        if decision.gift.look == FIRST:
             self.activity.add(event(decision))
         return decision
 

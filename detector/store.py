@@ -55,7 +55,7 @@ async def record(conn: asyncpg.Connection, decisions: Sequence[Decision]) -> Non
         return
     rows = [
         (
-            one.id, one.at, one.look, one.gift.sender, one.gift.recipient, one.gift.amount, one.gift.ip,
+            one.id, one.at, one.gift.look, one.gift.sender, one.gift.recipient, one.gift.amount, one.gift.ip,
             one.gift.device, one.gift.tier, WORDS[one.verdict], one.refused, text(one.hits), text(one.vector),
             one.score, one.retry_after_s, one.gift.payload_hash,
         )

@@ -12,9 +12,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from msgspec import Struct
+
 CREDIT = 1_000_000
 MOST = 10**15
-NEVER = datetime.max.replace(tzinfo=UTC)
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Account(enum.StrEnum):
@@ -28,7 +30,7 @@ class Account(enum.StrEnum):
     REVOKED = "revoked"
 
 
-class Grant(NamedTuple):
+class Grant(Struct, gc=False):
     """A parcel of credits as far as spending it goes; the table holds the rest of its nature."""
 
     id: str

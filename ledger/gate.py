@@ -35,12 +35,11 @@ class Book:
 
     def spend(self, org_id: str, slices: list[Slice]) -> None:
         """Take slices from the front of an org's grants, which they were cut from in order."""
-        last = slices[-1]
-        rest = self.grants[org_id][len(slices) :]
-        if left := last.grant.available - last.amount:
-            rest.insert(0, last.grant._replace(available=left))
-        self.grants[org_id] = rest
-        self.available[org_id] -= sum(piece.amount for piece in slices)
+        for piece in slices:
+            piece.grant.available -= piece.amount
+            self.available[org_id] -= piece.amount
+        used_up = len(slices) if slices[-1].grant.available == 0 else len(slices) - 1
+        del self.grants[org_id][:used_up]
 
 
 @dataclass(slots=True)

@@ -195,7 +195,7 @@ class Settlement:
         if transfer["status"] == Status.HELD:
             return plan.give_back(transfer, slices, Status.RETURNED, "hold_expired", now)
         sender, recipient = orgs[transfer["sender"]], orgs[transfer["recipient"]]
-        decision = sitting.decide(gift_of(transfer, slices, sender, recipient, now), transfer["version"] + 1)
+        decision = sitting.decide(gift_of(transfer, slices, sender, recipient, now))
         if decision.verdict is Verdict.BLOCK:
             return plan.give_back(transfer, slices, Status.RETURNED, "second_look", now)
         standing = not sender["frozen"] and not recipient["frozen"] and sender["identity"] != "none"
@@ -230,6 +230,7 @@ def gift_of(transfer: Any, slices: Sequence[Any], sender: Any, recipient: Any, n
         transfer["sender_available"],
         seconds(now, max(tops)) if tops else None,
         sender["owner"] is not None and sender["owner"] == recipient["owner"],
+        look=transfer["version"] + 1,
     )
 
 

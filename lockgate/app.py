@@ -38,7 +38,7 @@ from lockgate.group_commit import GroupCommit, Unavailable
 log = logging.getLogger(__name__)
 CONNECTIONS = 10
 MOST_FAILED = 20
-YOUNG_S = (1, 2, 4, 8, 16, 32)
+YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
     "detector.keys", "detector.decisions",
@@ -152,6 +152,8 @@ def build(settings: Settings) -> FastAPI:
             raise RuntimeError("DATABASE_URL is not set; start with 'lockgate serve', which sets it for its workers")
         pool = await postgres.pool(settings.database_url, size=CONNECTIONS)
         works = Works.build(pool, settings)
+        async with pool.acquire() as conn:
+            await works.detector.adopt(conn, await store.active(conn))
         add_routes(app, works, settings)
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
         gc.freeze()

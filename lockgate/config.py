@@ -53,9 +53,7 @@ def _database_url(environ: Mapping[str, str]) -> str | None:
     url = _text(environ, "DATABASE_URL")
     if url and not url.startswith(("postgresql://", "postgres://")):
         # The one value that is not shown: it may hold a password, and errors end up in logs.
-        _refuse(
-            "DATABASE_URL", f"({len(url)} characters, not shown)", "write postgresql://user@host/database"
-        )
+        _refuse("DATABASE_URL", f"({len(url)} characters, not shown)", "write postgresql://user@host/database")
     return url or None
 
 
@@ -66,9 +64,7 @@ def _hours(environ: Mapping[str, str], name: str, unset_s: int, *, least_s: int)
     hours = _number(text)
     if not 0 <= hours <= LONGEST_HOURS or round(hours * 3600) < least_s:
         least = "0" if least_s == 0 else f"{least_s} s"
-        _refuse(
-            name, repr(text), f"give hours as a number, from {least} to {LONGEST_HOURS} h, such as 24 or 0.5"
-        )
+        _refuse(name, repr(text), f"give hours as a number, from {least} to {LONGEST_HOURS} h, such as 24 or 0.5")
     return round(hours * 3600)
 
 

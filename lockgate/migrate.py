@@ -49,9 +49,7 @@ async def migrate(conn: asyncpg.Connection, sources: Mapping[str, Path] = SOURCE
         ]
 
 
-async def _apply(
-    conn: asyncpg.Connection, package: str, path: Path, applied: Mapping[tuple[str, str], str]
-) -> bool:
+async def _apply(conn: asyncpg.Connection, package: str, path: Path, applied: Mapping[tuple[str, str], str]) -> bool:
     sql = path.read_text(encoding="utf-8")
     sha256 = hashlib.sha256(sql.encode()).hexdigest()
     recorded = applied.get((package, path.name))

@@ -123,7 +123,9 @@ class Play:
                 await fund(conn, self.history.rows)
             works = Works.build(pool, self.settings)
             await works.detector.adopt(conn, await detector.store.active(conn))
+            young = asyncio.create_task(works.learn_sizes())
             await self.send(works, conn, watch)
+            young.cancel()
             with self.timed("reconcile"):
                 self.sums = await funding.reconcile(conn)
                 endings = await conn.fetch(store.SQL["endings"], self.tally.fraud_transfers)

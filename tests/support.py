@@ -165,6 +165,23 @@ class House:
             total += took
         return total
 
+    async def settle_in_bits(self) -> int:
+        """Like settle, three at a time, so that several who settle at once meet often; None left means done."""
+        took, total = 1, 0
+        while took:
+            took = await again(lambda: self.works.settlement.settle_due(most=3))
+            total += took
+        return total
+
+    async def know_policy(self) -> None:
+        """Load the generation that judges, so that what races next does not begin with it."""
+
+        async def once() -> None:
+            async with self.pool.acquire() as conn, conn.transaction():
+                (await self.works.detector.gather(conn, [])).close(committed=True)
+
+        await again(once)
+
     async def expire(self) -> int:
         return await settlement.expire_due(self.pool)
 

@@ -11,7 +11,8 @@ with minted as (
         settle_at = case when s.status = 'held' then null else t.settle_at end,
         lock_left_s = case when s.status = 'held' then 0 end,
         hold_until = case when s.status = 'held' then s.at + $32::integer * interval '1 second' end,
-        settle_decision_id = s.decision_id, settle_verdict = s.verdict, settle_hash = s.hash,
+        settle_decision_id = coalesce(s.decision_id, t.settle_decision_id),
+        settle_verdict = coalesce(s.verdict, t.settle_verdict), settle_hash = coalesce(s.hash, t.settle_hash),
         settled_amount = s.settled_amount
     from unnest($14::text[], $15::text[], $16::integer[], $17::text[], $18::text[], $19::timestamptz[], $20::text[],
         $21::text[], $22::bytea[], $23::bigint[])

@@ -131,14 +131,12 @@ def test_a_running_gate_judges_by_what_is_activated(lockgate: Run, service: str,
 def test_a_refused_policy_names_one_fault_a_line(lockgate: Run, tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(BAD_POLICY)
-    for command in ("check", "diff", "activate"):
+    for command in ("check", "activate"):
         faults = lockgate("policy", command, str(file), status=1).stderr.splitlines()
-        assert [fault.removeprefix(f"{file}: ").split(":")[0] for fault in faults] == [
-            "limit 'sender_hourly'",
-            "limit 'sender_hourly'",
-            "rule 'big'",
-            "rule 'big'",
-        ] or len(faults) == 3
+        assert len(faults) == 3
+        assert faults[0].startswith(f"{file}: limit 'sender_hourly': on = ['sendr']; name one or more of sender,")
+        assert faults[1].startswith(f"{file}: limit 'sender_hourly': window = '40d'; write a span")
+        assert faults[2].startswith(f"{file}: rule 'big': ") and "amout" in faults[2]
     told = answer(lockgate("policy", "check", str(file), "--json", status=1))
     assert told["fit"] is False
     assert any("amout" in fault for fault in told["faults"])
@@ -159,7 +157,6 @@ def test_a_key_is_printed_once_and_only_for_an_org_that_exists(lockgate: Run, da
     create = ("keys", "create", "--role", "owner")
     assert "org 'nobody' does not exist" in lockgate(*create, "--org", "nobody", status=1).stderr
     assert "'owner' needs org" in lockgate(*create, status=1).stderr
-    lockgate("keys", "create", "--role", "emperor", status=2)
 
 
 def test_reconcile_and_migrate_say_what_they_found(lockgate: Run, server: str) -> None:

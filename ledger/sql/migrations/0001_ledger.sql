@@ -51,7 +51,7 @@ create table ledger.grants (
 comment on column ledger.grants.root_id is 'The grant that the platform issued, through any chain of gifts.';
 comment on column ledger.grants.rooted_at is 'When the root grant was issued.';
 create index grants_burn on ledger.grants (org_id, priority, expires_at, created_at, id) where open;
-create index grants_expiry on ledger.grants (expires_at) where open and expires_at < 'infinity';
+create index grants_expiry on ledger.grants (expires_at) where open and expires_at < '9999-01-01Z';
 
 create table ledger.transfers (
     id text collate "C" primary key,
