@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
 from detector.contract import Decision, Gift, Parties, Sitting
 from ledger import answers, store
-from ledger.credits import Grant, Slice, cut
+from ledger.credits import Entry, Grant, Slice, cut, posting
 from ledger.scorer import Scorer
 from ledger.transfers import FIRST_STATUS, Answer, Request, Status
 
 MOST_GRANTS = 64
 ALL_GRANTS = 1_000_000
+KEPT = ("org_id", "key", "body_hash", "status", "body")
+OPENED = (
+    "id", "sender", "recipient", "amount", "note", "payload_hash", "status", "created_at", "settle_at", "lock_left_s",
+    "hold_until", "decision_id", "ip", "device", "sender_available", "ended_at", "reason",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -123,23 +128,39 @@ class Gate:
         )
 
     async def record(self, conn: asyncpg.Connection, outcomes: list[Outcome], sitting: Sitting) -> None:
-        """Write what was decided; nothing where every request was a replay."""
+        """Write what was decided; nothing where every request was a replay. The entries' trigger posts the balances."""
         if not outcomes:
             return
         await sitting.record(conn)
-        kept = [
-            (one.request.sender, one.request.key, one.request.body_hash, one.answer.status, one.answer.body)
-            for one in outcomes
-        ]
-        opened = [row for one in outcomes if (row := transfer_row(one))]
-        slices = [row for one in outcomes for row in slice_rows(one)]
-        await conn.execute(
-            store.SQL["record"],
-            *store.columns(kept, 5),
-            *store.columns(opened, 12),
-            *store.columns(slices, 6),
-            self.lock_s,
-            self.hold_s,
+        await store.append(conn, "answers", KEPT, [kept_row(one) for one in outcomes])
+        opened = [one for one in outcomes if one.status]
+        await store.append(conn, "transfers", OPENED, [self.transfer_row(one) for one in opened])
+        await store.append(conn, "entries", Entry._fields, [entry for one in opened for entry in reserve(one)])
+
+    def transfer_row(self, outcome: Outcome) -> tuple[Any, ...]:
+        """The transfer that an outcome opens: pending runs, held stands still, blocked has ended."""
+        request, decision, status = outcome.request, outcome.decision, outcome.status
+        assert decision is not None and status is not None, "only a judged gift opens a transfer"
+        at = store.moment(decision.at)
+        held, blocked = status is Status.HELD, status is Status.BLOCKED
+        return (
+            request.id,
+            request.sender,
+            request.recipient,
+            request.amount,
+            request.note,
+            decision.gift.payload_hash,
+            status.value,
+            at,
+            at + timedelta(seconds=self.lock_s) if status is Status.PENDING else None,
+            self.lock_s if held else None,
+            at + timedelta(seconds=self.hold_s) if held else None,
+            decision.id,
+            request.ip,
+            request.device,
+            decision.gift.sender_available,
+            at if blocked else None,
+            "blocked" if blocked else None,
         )
 
 
@@ -220,30 +241,19 @@ def age_s(since: datetime, now: int) -> int:
     return max(0, now - store.micros(since)) // 1_000_000
 
 
-def transfer_row(outcome: Outcome) -> tuple[Any, ...] | None:
-    """The transfer that an outcome opens, if it opens one."""
-    request, decision = outcome.request, outcome.decision
-    if outcome.status is None or decision is None:
-        return None
-    return (
-        request.id,
-        request.sender,
-        request.recipient,
-        request.amount,
-        request.note,
-        decision.gift.payload_hash,
-        outcome.status.value,
-        decision.at,
-        decision.id,
-        request.ip,
-        request.device,
-        decision.gift.sender_available,
-    )
+def kept_row(outcome: Outcome) -> tuple[Any, ...]:
+    request, answer = outcome.request, outcome.answer
+    return request.sender, request.key, request.body_hash, answer.status, answer.body
 
 
-def slice_rows(outcome: Outcome) -> list[tuple[Any, ...]]:
-    """What a gift reserves; record.sql posts each slice from available to reserved."""
+def reserve(outcome: Outcome) -> list[Entry]:
+    """The posting that moves a gift's slices from available to reserved."""
     if not outcome.slices or outcome.decision is None:
         return []
-    name, sender, at = outcome.request.id, outcome.request.sender, outcome.decision.at
-    return [(name, sender, piece.grant.id, piece.amount, at, position) for position, piece in enumerate(outcome.slices)]
+    sender = outcome.request.sender
+    legs = [
+        leg
+        for grant, amount in outcome.slices
+        for leg in ((sender, grant.id, "available", -amount), (sender, grant.id, "reserved", amount))
+    ]
+    return posting("reserve", outcome.request.id, store.moment(outcome.decision.at), legs)

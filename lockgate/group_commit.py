@@ -1,7 +1,7 @@
 """Group commit: requests that wait while a batch is in flight become the next batch. A lone request never waits.
 
-A batch leaves as soon as one turn of the event loop brings no further request. A second one joins it in flight only
-when the backlog is long: until then one large batch costs less than two small ones.
+A second batch joins the first in flight only when the backlog is long: until then one large batch costs less than two
+small ones, and the database works on it while the next one is being read.
 
 It also mends: a batch that fell to a deadlock, a lost connection or an unclear commit is run again, which is safe
 because the gate reads earlier answers under its locks (laws 7, 8). A batch that fails for another reason is run one
@@ -72,19 +72,12 @@ class GroupCommit(Generic[In, Out]):
         self.waiting.append((item, answer))
         if not self.woken and self.room():
             self.woken = True
-            loop.call_soon(self.linger, len(self.waiting))
+            loop.call_soon(self.depart)
         return answer
 
     def room(self) -> bool:
         """Whether another batch may leave now."""
         return not self.flying or (len(self.flying) < self.depth and len(self.waiting) >= BACKLOG)
-
-    def linger(self, seen: int) -> None:
-        """Leave, unless the last turn of the loop brought more requests and the batch is not full yet."""
-        if seen < len(self.waiting) < self.most:
-            asyncio.get_running_loop().call_soon(self.linger, len(self.waiting))
-        else:
-            self.depart()
 
     def depart(self) -> None:
         """Send off what waits, as far as there is room."""
@@ -97,9 +90,8 @@ class GroupCommit(Generic[In, Out]):
 
     def landed(self, task: asyncio.Task[None]) -> None:
         self.flying.discard(task)
-        if self.waiting and not self.woken:
-            self.woken = True
-            asyncio.get_running_loop().call_soon(self.linger, 0)
+        if not self.woken:
+            self.depart()
 
     async def run(self, batch: list[tuple[In, asyncio.Future[Out]]]) -> None:
         """Commit one batch and hand out its answers; on a fault that a retry cannot mend, each request alone."""

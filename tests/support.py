@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -282,13 +283,13 @@ class Worker:
     """One real uvicorn process on a socket of its own."""
 
     def __init__(self, dsn: str, home: Path, **environ: str) -> None:
-        self.socket = home / f"worker{next(_numbers)}.sock"
-        self.log = self.socket.with_suffix(".log")
+        self.path = home / f"worker{next(_numbers)}.sock"
+        self.log = self.path.with_suffix(".log")
         calm = {"LOCKGATE_SETTLE_EVERY_S": "3600", "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "uvicorn", "lockgate.app:create", "--factory", "--no-access-log"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "--uds", str(self.socket)],
+                [*command, "--uds", str(self.path)],
                 cwd=ROOT,
                 env={**os.environ, **calm, **environ, "DATABASE_URL": dsn},
                 stdout=log,
@@ -296,20 +297,24 @@ class Worker:
             )
 
     def client(self) -> httpx.AsyncClient:
-        transport = httpx.AsyncHTTPTransport(uds=str(self.socket), limits=httpx.Limits(max_connections=100))
+        transport = httpx.AsyncHTTPTransport(uds=str(self.path), limits=httpx.Limits(max_connections=100))
         return httpx.AsyncClient(transport=transport, base_url="http://lockgate", timeout=120)
 
     def await_health(self, most_s: float = 120) -> None:
         deadline = time.monotonic() + most_s
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://lockgate") as client:
-            while True:
-                try:
-                    if client.get("/healthz").status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
-                time.sleep(0.05)
+        while not self.listens():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.path)), base_url="http://lockgate") as client:
+            assert client.get("/healthz", timeout=most_s).status_code == 200, self.log.read_text()
+
+    def listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+        return True
 
     def kill(self) -> None:
         """As the kernel does it, without a word."""

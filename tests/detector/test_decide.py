@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from detector import policy
-from detector.decide import SECOND, decide, degraded, event, turned_away
+from detector.decide import decide, degraded, event, turned_away
 from detector.gift import Hit, Verdict
 from tests.support import event as past
 from tests.support import gift, limit, remember, rule
@@ -55,9 +55,9 @@ def test_a_second_look_asks_the_rules_but_no_limit() -> None:
     rules = policy.read(limit("one", "sender", "1h", count=1) + HOLDS)
     activity = remember(rules, [past(NOW - 1)])
     assert decide(gift(), activity, rules, NOW).refused
-    second = decide(gift(), activity, rules, NOW, SECOND)
+    second = decide(gift(look=2), activity, rules, NOW)
     assert (second.verdict, second.budget, second.id) == (Verdict.APPROVE, None, "g1.2")
-    assert decide(gift(amount=10), activity, rules, NOW, SECOND).verdict is Verdict.HOLD
+    assert decide(gift(amount=10, look=2), activity, rules, NOW).verdict is Verdict.HOLD
 
 
 def test_a_limit_that_blocks_refuses_and_one_that_holds_does_not() -> None:
@@ -96,4 +96,4 @@ def test_what_was_turned_away_or_refused_is_an_attempt_only() -> None:
         Verdict.BLOCK, True, ["ledger:insufficient_credits"],
     )  # fmt: skip
     assert not event(refused).admitted
-    assert event(degraded(gift(), NOW, 1, "fault")).admitted
+    assert event(degraded(gift(), NOW, "fault")).admitted

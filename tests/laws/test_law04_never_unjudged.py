@@ -236,3 +236,13 @@ async def test_without_an_active_policy_nothing_settles(house: House) -> None:
     await house.settle()
     row = await house.transfer(name)
     assert (row["status"], row["settle_verdict"]) == ("held", "hold")
+
+
+async def test_settling_before_the_hour_with_a_forged_clock(house: House) -> None:
+    """The times that a statement writes are claims; the database has a clock of its own."""
+    name = await due(house, hours=0.5)
+    forged = "(select settle_at from ledger.transfers where id = $1)"
+    async with by_hand(house) as conn:
+        await conn.execute(JUDGE.format(**HONEST).replace("clock_timestamp()", "settle_at"), name, "forged")
+        sql = SETTLE.replace("ended_at = clock_timestamp()", f"ended_at = {forged}")
+        assert await refused(conn, name, sql=sql) == "never_unjudged"

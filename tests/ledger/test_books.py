@@ -225,10 +225,14 @@ async def test_expired_credits_are_spendable_no_more_and_are_written_off_once(
     assert (await house.reconcile())["expired"] == 10
 
 
-async def test_credits_that_never_expire_are_gifted_settled_and_cancelled(http: httpx.AsyncClient, house: House) -> None:
+@pytest.mark.parametrize("expires_at", [None, "9999-12-31T23:59:59.999999Z"], ids=["never", "the-last-moment"])
+async def test_credits_that_never_expire_are_gifted_settled_and_cancelled(
+    http: httpx.AsyncClient, house: House, expires_at: str | None
+) -> None:
+    """The driver gives infinity for the last moment that there is, and a time without a zone for infinity."""
     await house.org("a")
     await house.org("b")
-    grant = await issue(http, "a", 10)
+    grant = await issue(http, "a", 10, expires_at=expires_at)
     assert grant["expires_at"] is None
     settles, cancelled = await house.sent("a", "b", 4), await house.sent("a", "b", 3)
     await house.cancel("a", cancelled)

@@ -17,7 +17,7 @@ from tests.support import examples, gift
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 TRANSFER = {"id": "tr_1", "sender": "a", "recipient": "b", "status": "pending", "version": 1, "amount": 30}
-APPROVED = Decision(gift(id="tr_1", payload_hash=b"h"), 2, 0, Verdict.APPROVE, (), (), 1)
+APPROVED = Decision(gift(id="tr_1", payload_hash=b"h", look=2), 0, Verdict.APPROVE, (), (), 1)
 
 
 def piece(name: str, part: int, *, expires_s: int = 1, revoked: bool = False) -> dict[str, Any]:

@@ -133,10 +133,11 @@ def test_a_refused_policy_names_one_fault_a_line(lockgate: Run, tmp_path: Path) 
     file.write_text(BAD_POLICY)
     for command in ("check", "activate"):
         faults = lockgate("policy", command, str(file), status=1).stderr.splitlines()
-        assert len(faults) == 3
+        assert len(faults) == 4
         assert faults[0].startswith(f"{file}: limit 'sender_hourly': on = ['sendr']; name one or more of sender,")
         assert faults[1].startswith(f"{file}: limit 'sender_hourly': window = '40d'; write a span")
-        assert faults[2].startswith(f"{file}: rule 'big': ") and "amout" in faults[2]
+        assert faults[2].startswith(f"{file}: rule 'big': verdict = 'refuse'; write 'hold' or 'block'")
+        assert faults[3].startswith(f"{file}: rule 'big': unknown column `amout`: perhaps amount")
     told = answer(lockgate("policy", "check", str(file), "--json", status=1))
     assert told["fit"] is False
     assert any("amout" in fault for fault in told["faults"])

@@ -121,7 +121,8 @@ comment on table ledger.answers is 'The first answer to every idempotency key, t
 create function ledger.post_entries() returns trigger language plpgsql as $$
 declare
     unbalanced text;
-    wanted bigint;
+    orgs bigint;
+    parcels bigint;
     posted bigint;
 begin
     select posting_id into unbalanced from entered group by posting_id having sum(amount) <> 0 limit 1;
@@ -129,7 +130,8 @@ begin
         raise exception 'posting % does not sum to zero', unbalanced
             using errcode = 'check_violation', constraint = 'posting_sums_to_zero';
     end if;
-    select count(distinct org_id) into wanted from entered where account in ('available', 'reserved');
+    select count(distinct org_id), count(distinct grant_id) into orgs, parcels
+    from entered where account in ('available', 'reserved');
     update ledger.orgs o set available = o.available + d.available, reserved = o.reserved + d.reserved
     from (
         select org_id, coalesce(sum(amount) filter (where account = 'available'), 0)::bigint as available,
@@ -137,11 +139,10 @@ begin
         from entered where account in ('available', 'reserved') group by org_id
     ) d where o.id = d.org_id;
     get diagnostics posted = row_count;
-    if posted <> wanted then
+    if posted <> orgs then
         raise exception 'entries name an org that does not exist'
             using errcode = 'foreign_key_violation', constraint = 'entries_org_exists';
     end if;
-    select count(distinct grant_id) into wanted from entered where account in ('available', 'reserved');
     update ledger.grants g set available = g.available + d.available, reserved = g.reserved + d.reserved,
         open = g.available + d.available > 0 or g.reserved + d.reserved > 0
     from (
@@ -150,7 +151,7 @@ begin
         from entered where account in ('available', 'reserved') group by grant_id, org_id
     ) d where g.id = d.grant_id and g.org_id = d.org_id;
     get diagnostics posted = row_count;
-    if posted <> wanted then
+    if posted <> parcels then
         raise exception 'entries name a grant that does not exist or is another org''s'
             using errcode = 'foreign_key_violation', constraint = 'entries_grant_exists';
     end if;
@@ -205,12 +206,18 @@ create trigger slices_keep_their_nature before insert on ledger.grants for each 
 -- Laws 3 and 4: a transfer starts open or blocked, takes allowed steps only, and settles only on an approval that was
 -- recorded in the settling transaction itself, at or after settle_at, for exactly this payload.
 create function ledger.judge_start() returns trigger language plpgsql as $$
+declare
+    wrong ledger.transfers;
 begin
-    raise exception 'transfer % cannot start as %', new.id, new.status
-        using errcode = 'check_violation', constraint = 'transfers_start_unsettled';
+    select * into wrong from opened where status not in ('pending', 'held', 'blocked') or version <> 1 limit 1;
+    if found then
+        raise exception 'transfer % cannot start as % (version %)', wrong.id, wrong.status, wrong.version
+            using errcode = 'check_violation', constraint = 'transfers_start_unsettled';
+    end if;
+    return null;
 end $$;
-create trigger transfers_start before insert on ledger.transfers for each row
-    when (new.status not in ('pending', 'held', 'blocked')) execute function ledger.judge_start();
+create trigger transfers_start after insert on ledger.transfers
+    referencing new table as opened for each statement execute function ledger.judge_start();
 
 create function ledger.judge_step() returns trigger language plpgsql as $$
 begin
