@@ -53,7 +53,8 @@ $(STAMP): requirements.lock pyproject.toml
 	         "Name another one: make $(or $(MAKECMDGOALS),install) PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing the locked dependencies (about a minute the first time)"
-	@$(PIP) install --require-hashes --requirement requirements.lock
+	@# the lock is complete, so nothing is to be resolved; modules are compiled when they are first used
+	@$(PIP) install --no-deps --no-compile --require-hashes --requirement requirements.lock
 	@echo "installing lockgate itself"
-	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-compile --no-build-isolation --editable .
 	@touch $@

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ from detector.rules import Rule
 T = TypeVar("T")
 MOST_LISTED = 1_000
 # Where one fault of a refused policy ends and the next begins.
-BETWEEN_FAULTS = re.compile(r"; (?=(?:limit|rule|the name) '|the policy: |no limit and no rule: |\d+ \[\[|'\w+' must )")
 
 PolicyFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A policy in TOML.")]
 Author = Annotated[str | None, typer.Option(help="Who does it, for the record; your user name by default.")]
@@ -157,7 +155,7 @@ def policy_in(file: Path, as_json: bool) -> Policy:
     except UnicodeDecodeError as error:
         faults = [f"not UTF-8: {error}"]
     except PolicyRefused as error:
-        faults = BETWEEN_FAULTS.split(error.detail)
+        faults = list(error.faults)
     if as_json:
         report({"fit": False, "faults": faults}, as_json, "")
     else:

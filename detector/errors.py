@@ -22,10 +22,14 @@ class DetectorError(Exception):
 
 
 class PolicyRefused(DetectorError):
-    """The policy is not fit to be activated; `detail` names the offending piece and the cure."""
+    """The policy is not fit to be activated; `faults` name every offending piece and its cure."""
 
     status = 422
     code = "policy_refused"
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
 
 
 class ExpressionRefused(PolicyRefused):

@@ -81,7 +81,7 @@ def read(text: str, *, generation: int = 0) -> Policy:
             "no limit and no rule: an empty policy would hold every gift; write at least one [[limit]] or [[rule]]"
         )
     if faults:
-        raise PolicyRefused("; ".join(faults))
+        raise PolicyRefused(*faults)
     return Policy(
         name=str(table.get("name", "unnamed")),
         text=text,

@@ -76,8 +76,8 @@ def refusal(request: Request, sender: Any, recipient: Any, slices: list[Slice] |
     return None
 
 
-def created(request: Request, status: Status, decision: Decision) -> Answer:
-    """201: the transfer as it begins. Its settle_at follows by reading it, since a hold may stop the clock."""
+def created(request: Request, status: Status, decision: Decision, lock_s: int) -> Answer:
+    """201: the transfer as it begins. A held one has no settle_at yet, since a hold stops the clock."""
     body = {
         "id": request.id,
         "status": status.value,
@@ -86,6 +86,7 @@ def created(request: Request, status: Status, decision: Decision) -> Answer:
         "amount": request.amount,
         "note": request.note,
         "created_at": rfc3339(decision.at),
+        "settle_at": rfc3339(decision.at + lock_s * 1_000_000) if status is Status.PENDING else None,
     }
     return Answer(201, ENCODE(body), budget_headers(decision))
 

@@ -33,6 +33,7 @@ class Book:
     """What the gate gathered, and what the batch has spent of it so far."""
 
     now: int
+    lock_s: int
     orgs: dict[str, Any]
     answers: dict[tuple[str, str], Any]
     grants: dict[str, list[Grant]]
@@ -121,6 +122,7 @@ class Gate:
         orgs = {org["id"]: org for org in row["orgs"]}
         return Book(
             now=store.micros(row["now"]),
+            lock_s=self.lock_s,
             orgs=orgs,
             answers={(answer["org_id"], answer["key"]): answer for answer in row["answers"]},
             grants=grants,
@@ -207,9 +209,9 @@ def judge(request: Request, book: Book, sitting: Sitting) -> Outcome:
         return Outcome(request, answers.rate_limited(decision), decision)
     status = FIRST_STATUS[decision.verdict.word]
     if status is Status.BLOCKED or slices is None:
-        return Outcome(request, answers.created(request, status, decision), decision, status)
+        return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status)
     book.spend(request.sender, slices)
-    return Outcome(request, answers.created(request, status, decision), decision, status, slices)
+    return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status, slices)
 
 
 def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:

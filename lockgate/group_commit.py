@@ -27,7 +27,7 @@ Out = TypeVar("Out")
 
 MOST = 256
 DEPTH = 2
-BACKLOG = 64
+BACKLOG = 16
 TRIES = 12
 # What another try can mend: lost locks and connections, a server that restarts, a policy that was just activated.
 PASSING = (

@@ -214,8 +214,7 @@ class House:
             await conn.execute("set local session_replication_role = replica")
             for table, column in TIMES:
                 await conn.execute(
-                    f"update {table} set {column} = {column} - $1 * interval '1 second' "
-                    f"where {column} < '9000-01-01'",
+                    f"update {table} set {column} = {column} - $1 * interval '1 second' where {column} < '9000-01-01'",
                     seconds,
                 )
         self.works.detector.activity.states.clear()

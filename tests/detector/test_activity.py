@@ -110,11 +110,7 @@ def by_hand(name: str, events: Sequence[Event], asked: Gift, now: int) -> int | 
     if family in ("ip", "device") and getattr(asked, family) is None:
         return None
     window = HORIZON_US if kind == "gap" else WINDOWS_S[label] * SECOND_US
-    found = [
-        one
-        for one in events
-        if picks(one, asked) and (attempts or one.admitted) and now - window < one.at <= now
-    ]
+    found = [one for one in events if picks(one, asked) and (attempts or one.admitted) and now - window < one.at <= now]
     if kind == "gap":
         return (now - max(one.at for one in found)) // SECOND_US if found else None
     if kind == "count":

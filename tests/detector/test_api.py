@@ -119,10 +119,10 @@ async def test_a_malformed_gift_is_refused_as_a_problem(service: httpx.AsyncClie
     passed = []
     for change in MALFORMED:
         told = await service.post("/v1/score", json={**GIFT, **change})
-        if told.status_code != 422:
+        if told.status_code != 422 or told.json()["code"] != "invalid":
             passed.append((change, told.text))
-            continue
-        assert told.json()["code"] == "invalid" and told.headers["content-type"] == "application/problem+json"
+        elif told.headers["content-type"] != "application/problem+json":
+            passed.append((change, told.headers["content-type"]))
     assert passed == []
 
 

@@ -180,9 +180,7 @@ CASES: dict[str, Case] = {
     ),
     "shared_ip": Case({}, senders(5, ip="10.0.0.1") + KNOWN, silent_past=senders(4, ip="10.0.0.1") + KNOWN),
     "shared_device": Case({}, senders(3, device="d1") + KNOWN, silent_past=senders(2, device="d1") + KNOWN),
-    "self_dealing": Case(
-        {"amount": 100 * CREDITS, "same_owner": True}, KNOWN, silent_facts={"amount": 100 * CREDITS}
-    ),
+    "self_dealing": Case({"amount": 100 * CREDITS, "same_owner": True}, KNOWN, silent_facts={"amount": 100 * CREDITS}),
 }
 
 

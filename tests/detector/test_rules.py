@@ -20,7 +20,12 @@ MORE = policy.read(
     + rule("divides", "amount / sender_count_24h > 3", "hold")
     + rule("either", "same_owner or identity in ('none', 'basic')", "block")
 )
-DTYPES = {ColumnType.INT: pl.Int64, ColumnType.FLOAT: pl.Float64, ColumnType.STR: pl.String, ColumnType.BOOL: pl.Boolean}
+DTYPES = {
+    ColumnType.INT: pl.Int64,
+    ColumnType.FLOAT: pl.Float64,
+    ColumnType.STR: pl.String,
+    ColumnType.BOOL: pl.Boolean,
+}
 # Numbers around the thresholds of the default policy, so that rules do fire.
 EDGES = [0, 1, 2, 3, 5, 8, 30, 604_800, 2_592_000, 172_800, 50_000_000, 10**8, 2 * 10**8, 45 * 10**7, 5 * 10**8, 10**15]
 VALUES: dict[ColumnType, st.SearchStrategy[Any]] = {

@@ -309,7 +309,9 @@ class Ledger(RuleBasedStateMachine):
         }
 
 
-def test_credits_are_conserved_whatever_is_done(fresh_databases: tuple[Callable[[], str], Callable[[str], None]]) -> None:
+def test_credits_are_conserved_whatever_is_done(
+    fresh_databases: tuple[Callable[[], str], Callable[[str], None]],
+) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     Ledger.fresh_dsn, Ledger.drop = staticmethod(fresh_databases[0]), staticmethod(fresh_databases[1])
@@ -333,7 +335,10 @@ async def post(house: House, *legs: tuple[str, str, str, int], name: str = "x/is
 async def test_the_database_refuses_a_posting_that_does_not_sum_to_zero(house: House) -> None:
     a = await house.org(amount=10)
     (grant,) = await house.grants(a)
-    for legs in ([(a, grant["id"], "available", 5)], [(a, grant["id"], "available", 5), (a, grant["id"], "issued", -4)]):
+    for legs in (
+        [(a, grant["id"], "available", 5)],
+        [(a, grant["id"], "available", 5), (a, grant["id"], "issued", -4)],
+    ):
         with pytest.raises(asyncpg.CheckViolationError) as refused:
             await post(house, *legs)
         assert refused.value.constraint_name == "posting_sums_to_zero"

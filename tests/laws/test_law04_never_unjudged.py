@@ -24,7 +24,13 @@ JUDGE = (
     "generation, payload_hash) select $2::text, clock_timestamp(), 0, 2, {sender}, {recipient}, {amount}, {verdict}, "
     "false, '[]', '[]', 1, {hash} from ledger.transfers where id = $1"
 )
-HONEST = {"sender": "sender", "recipient": "recipient", "amount": "amount", "verdict": "'approve'", "hash": "payload_hash"}
+HONEST = {
+    "sender": "sender",
+    "recipient": "recipient",
+    "amount": "amount",
+    "verdict": "'approve'",
+    "hash": "payload_hash",
+}
 
 
 async def due(house: House, *, hours: float = 1.01) -> str:
@@ -138,15 +144,20 @@ async def test_settling_what_was_blocked_or_returned(house: House) -> None:
             assert await refused(conn, name) in ("transfers_end_once", "never_unjudged")
 
 
-async def test_a_transfer_that_is_born_settled(house: House) -> None:
+async def test_a_transfer_that_is_born_ended(house: House) -> None:
     name = await due(house)
-    async with by_hand(house) as conn:
-        copy = (
-            "insert into ledger.transfers select (jsonb_populate_record(t, jsonb_build_object('id', 'tr_x', 'status', "
-            "'settled', 'ended_at', now(), 'settle_decision_id', 'd', 'settle_verdict', 'approve'))).* "
-            "from ledger.transfers t where id = $1"
-        )
-        assert await refused(conn, name, sql=copy) == "transfers_start_unsettled"
+    for status, constraints in {
+        "settled": {"transfers_start_unsettled", "never_unjudged"},
+        "returned": {"transfers_start_unsettled"},
+        "cancelled": {"transfers_start_unsettled"},
+    }.items():
+        async with by_hand(house) as conn:
+            copy = (
+                "insert into ledger.transfers select (jsonb_populate_record(t, jsonb_build_object('id', 'tr_x', 'status', "
+                f"'{status}', 'ended_at', now(), 'settle_decision_id', 'd', 'settle_verdict', 'approve'))).* "
+                "from ledger.transfers t where id = $1"
+            )
+            assert await refused(conn, name, sql=copy) in constraints
 
 
 async def test_a_payload_whose_hash_is_of_another(house: House) -> None:
@@ -224,7 +235,9 @@ async def test_a_fault_of_the_detector_holds_at_both_looks(house: House, monkeyp
     await house.pass_time(3_601)
     await house.settle()
     assert (await house.transfer(good))["status"] == "held"
-    hits = await house.pool.fetch("select hits::text from detector.decisions where id = any($1)", [f"{good}.2", f"{bad}.1"])
+    hits = await house.pool.fetch(
+        "select hits::text from detector.decisions where id = any($1)", [f"{good}.2", f"{bad}.1"]
+    )
     assert all('"degraded"' in row["hits"] and '"fault"' in row["hits"] for row in hits)
 
 

@@ -22,7 +22,9 @@ async def post(door: httpx.AsyncClient, key: dict[str, str], name: str, body: di
 
 async def test_every_kind_of_answer_is_given_again_to_the_byte_also_after_a_restart(house: House) -> None:
     await house.activate(
-        rule("medium", "amount between 5 and 6") + rule("large", "amount = 7", "block") + limit("n", "sender", "1h", count=2)
+        rule("medium", "amount between 5 and 6")
+        + rule("large", "amount = 7", "block")
+        + limit("n", "sender", "1h", count=2)
     )
     sender, recipient = await house.org(amount=100), await house.org()
     key = await new_key(house.pool, "owner", sender)

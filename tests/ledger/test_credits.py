@@ -81,4 +81,4 @@ def test_ids_sort_by_their_time_and_differ_within_it() -> None:
 
 
 def test_never_is_later_than_any_expiry_and_has_a_zone() -> None:
-    assert NEVER.tzinfo is UTC and NEVER.year == 9999 and NEVER != datetime.max.replace(tzinfo=UTC)
+    assert NEVER.tzinfo is UTC and NEVER.year == 9999 and datetime.max.replace(tzinfo=UTC) != NEVER

@@ -102,7 +102,9 @@ def test_a_grant_expires_with_its_moment_and_revocation_weighs_more() -> None:
     assert fate(piece("g", 1, expires_s=0, revoked=True), NOW) is Account.REVOKED
 
 
-pieces = st.builds(piece, st.uuids().map(str), st.integers(1, 10**15), expires_s=st.integers(-1, 1), revoked=st.booleans())
+pieces = st.builds(
+    piece, st.uuids().map(str), st.integers(1, 10**15), expires_s=st.integers(-1, 1), revoked=st.booleans()
+)
 
 
 @given(st.lists(pieces, min_size=1, max_size=8), st.booleans())
