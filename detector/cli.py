@@ -25,7 +25,6 @@ from detector.rules import Rule
 
 T = TypeVar("T")
 MOST_LISTED = 1_000
-# Where one fault of a refused policy ends and the next begins.
 
 PolicyFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A policy in TOML.")]
 Author = Annotated[str | None, typer.Option(help="Who does it, for the record; your user name by default.")]

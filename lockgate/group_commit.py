@@ -116,9 +116,11 @@ class GroupCommit(Generic[In, Out]):
             except PASSING as error:
                 if isinstance(error, ValueError):  # asyncpg's word for an argument that does not fit its column
                     raise
+                if isinstance(error, PolicyMoved):
+                    log.info("%s", error)
+                    continue
                 log.warning("batch of %d: try %d: %s: %s", len(items), attempt + 1, type(error).__name__, error)
-                if not isinstance(error, PolicyMoved):
-                    await asyncio.sleep(min(1.0, 0.01 * 2**attempt) * random.random())
+                await asyncio.sleep(min(1.0, 0.01 * 2**attempt) * random.random())
         raise Unavailable(f"the database did not answer in {TRIES} tries")
 
 

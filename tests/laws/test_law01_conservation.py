@@ -1,4 +1,4 @@
-"""Law 1: Σ entries = 0 per posting; Σ balances = Σ issued − consumed − expired − revoked, after every step anyone takes.
+"""Law 1: Σ entries = 0 per posting; Σ balances = Σ issued − consumed − expired − revoked, after every step.
 
 The machine plays the platform and its customers on a real database; the model beside it is a few dictionaries.
 """
@@ -15,9 +15,20 @@ import asyncpg
 import msgspec
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ledger.errors import Conflict, InsufficientCredits
+from ledger.funding import reconcile
+from ledger.store import SQL
 from tests.support import House, examples, limit, open_house
 from tests.support import rule as policy_rule
 
@@ -312,8 +323,6 @@ class Ledger(RuleBasedStateMachine):
 def test_credits_are_conserved_whatever_is_done(
     fresh_databases: tuple[Callable[[], str], Callable[[str], None]],
 ) -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
     Ledger.fresh_dsn, Ledger.drop = staticmethod(fresh_databases[0]), staticmethod(fresh_databases[1])
     run_state_machine_as_test(Ledger, settings=examples(12, steps=25))
 
@@ -370,22 +379,14 @@ async def test_what_was_recorded_is_never_changed_or_dropped(house: House, chang
 
 
 async def test_reconciling_names_a_balance_that_its_entries_do_not_explain(house: House) -> None:
-    from ledger.funding import reconcile
-
     a = await house.org(amount=10)
     for table in ("orgs", "grants"):
         async with house.pool.acquire() as conn:
             transaction = conn.transaction()
             await transaction.start()
             await conn.execute(f"update ledger.{table} set available = available - 1")
-            rows = await conn.fetchrow((await sql())["reconcile"])
+            rows = await conn.fetchrow(SQL["reconcile"])
             await transaction.rollback()
         assert rows[f"{table}_off"] == 1, table
     async with house.pool.acquire() as conn:
         assert (await reconcile(conn))["balanced"], a
-
-
-async def sql() -> dict[str, str]:
-    from ledger.store import SQL
-
-    return SQL

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from ledger.errors import Conflict
+from ledger.settlement import Plan, slices_of, write
 from ledger.transfers import STEPS, Status
 from tests.support import NEVER_FIRES, House, gather, open_house, rule
 
@@ -25,7 +26,8 @@ async def try_cancel(house: House, sender: str, name: str) -> str:
 async def endings(house: House) -> dict[str, list[str]]:
     """The ends that each transfer's credits came to, by its postings."""
     rows = await house.pool.fetch(
-        "select distinct split_part(posting_id, '/', 1) as id, kind from ledger.entries where kind in ('settle', 'return')"
+        "select distinct split_part(posting_id, '/', 1) as id, kind from ledger.entries "
+        "where kind in ('settle', 'return')"
     )
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -80,8 +82,6 @@ async def test_racing_settlements_deliver_once(house: House) -> None:
 
 
 async def test_a_plan_made_of_an_old_reading_is_refused_whole(house: House) -> None:
-    from ledger.settlement import Plan, slices_of, write
-
     sender, recipient = await house.org(amount=10), await house.org()
     name = await house.sent(sender, recipient, 10)
     old = await house.transfer(name)

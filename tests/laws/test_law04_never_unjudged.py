@@ -153,8 +153,8 @@ async def test_a_transfer_that_is_born_ended(house: House) -> None:
     }.items():
         async with by_hand(house) as conn:
             copy = (
-                "insert into ledger.transfers select (jsonb_populate_record(t, jsonb_build_object('id', 'tr_x', 'status', "
-                f"'{status}', 'ended_at', now(), 'settle_decision_id', 'd', 'settle_verdict', 'approve'))).* "
+                "insert into ledger.transfers select (jsonb_populate_record(t, jsonb_build_object('id', 'tr_x', "
+                f"'status', '{status}', 'ended_at', now(), 'settle_decision_id', 'd', 'settle_verdict', 'approve'))).* "
                 "from ledger.transfers t where id = $1"
             )
             assert await refused(conn, name, sql=copy) in constraints
