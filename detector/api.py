@@ -88,7 +88,8 @@ def add_records(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
         client = await allow(authorization, "score:read")
         gift, _, look = decision_id.rpartition(".")
         name = decision_id if look.isdigit() and gift else f"{decision_id}.1"
-        names = [name, name if name.startswith(f"{client}:") else f"{client}:{name}"]
+        # a client sees its own decisions, and those of the ledger here; another client's carry its name
+        names = [name if name.startswith(f"{client}:") else f"{client}:{name}"] + [name] * (":" not in name)
         async with pool.acquire() as conn:
             rows = await store.decisions(conn, names)
             if not rows:

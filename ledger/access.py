@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import secrets
 import time
 from typing import Final
@@ -29,6 +30,7 @@ ORG_ROLES: Final = frozenset({"owner", "reader"})
 WATCH_EVERY_S = 0.5
 TRUST_S = 2.0
 MOST_KEYS = 200_000
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Actor(Struct, frozen=True):
@@ -105,6 +107,10 @@ async def issue_key(conn: asyncpg.Connection, role: str, name: str, org_id: str 
         raise Invalid(f"unknown role {role!r}; choose one of {', '.join(sorted(ROLES))}")
     if (role in ORG_ROLES) != (org_id is not None):
         raise Invalid(f"a key of role {role!r} {'needs' if role in ORG_ROLES else 'has no'} org; org was {org_id!r}")
+    if not NAME.fullmatch(name):
+        raise Invalid(
+            f"name {name!r}: 1 to 64 letters, digits and _ . -, since a service's name is part of its gifts' ids"
+        )
     key = f"lg_{role}_{secrets.token_urlsafe(32)}"
     await conn.execute(store.SQL["api_key_add"], digest(key), name, role, org_id)
     return key

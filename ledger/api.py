@@ -277,7 +277,7 @@ async def statement_of(
             {"at": stamp(e["at"]), **{k: e[k] for k in ("kind", "subject", "grant_id", "account", "amount")}}
             for e in page
         ],
-        "next_cursor": f"{last['at'].isoformat()}~{last['posting_id']}~{last['line']}" if last else None,
+        "next_cursor": f"{stamp(last['at'])}~{last['posting_id']}~{last['line']}" if last else None,
     }
 
 

@@ -53,7 +53,7 @@ class Consumption(Body):
 
 class NewKey(Body):
     role: Literal["owner", "reader"] = "owner"
-    name: str = Field("default", max_length=100)
+    name: str = Field("default", max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
 class OldKey(Body):

@@ -59,7 +59,7 @@ async def make_demo(conn: asyncpg.Connection, home: Path) -> Demo:
     keys = read(file)
     if await all_valid(conn, keys):
         return Demo(keys, file, None)
-    keys = {name: await issue_key(conn, role, f"demo {name}", org_id) for name, (role, org_id) in KEYS.items()}
+    keys = {name: await issue_key(conn, role, f"demo-{name}", org_id) for name, (role, org_id) in KEYS.items()}
     # Before the commit: a file whose keys were never committed is found invalid by the next start.
     write(file, keys)
     lost = f"The demo's keys were not in {file}, so these are new ones; older ones still work."

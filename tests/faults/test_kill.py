@@ -13,9 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, quote, urlsplit
 
+import asyncpg
 import httpx
 import pytest
 
+from detector.errors import PolicyMoved
 from tests.support import House, Worker, gather, new_key, open_door, open_house, workers
 
 SEND = "/v1/billing/credits/transfer"
@@ -164,8 +166,13 @@ class Proxy:
         self.server, self.how, self.chance = server, how, chance
         self.draw = random.Random(seed)
         self.cuts = 0
+        self.away = False
+        self.open: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.away:
+            return writer.close()
+        self.open.append(writer)
         below, above = await asyncio.open_unix_connection(str(self.server))
         cut, done = asyncio.Event(), asyncio.Event()
         pumps = [
@@ -244,6 +251,28 @@ async def test_a_commit_of_which_nobody_heard_is_one_outcome(house: House, how: 
         await load.each_is_there_once(door)
 
 
+async def test_while_the_database_is_away_the_answer_is_503_and_later_the_gift_is_sent_once(house: House) -> None:
+    load = await Load.open(house)
+    async with between(house.dsn, "", 0, seed=1) as (dsn, proxy), open_door(dsn) as door:
+        await load.send(door, "before")
+        proxy.away = True
+        for writer in proxy.open:
+            writer.close()
+        body = {"recipient": load.recipient, "amount": 3}
+        headers = {**load.key, "Idempotency-Key": "during"}
+        told = await door.post(SEND, json=body, headers=headers)
+        assert (told.status_code, told.json()["code"]) == (503, "unavailable"), told.text
+        assert told.headers["content-type"] == "application/problem+json"
+        health = await door.get("/healthz")
+        assert (health.status_code, health.json()["status"]) == (503, "unavailable")
+        balance = await door.get("/v1/billing/credits/balance", headers=load.key)
+        assert (balance.status_code, balance.json()["code"]) == (503, "unavailable"), "a read says it is our fault"
+        proxy.away = False
+        await load.send(door, "during")
+        assert load.acknowledged.keys() == {"before", "during"}
+        await load.each_is_there_once(door)
+
+
 @pytest.mark.parametrize("how", ["before it arrives", "after it is done"])
 async def test_a_settlement_of_which_nobody_heard_happens_once(house: House, how: str) -> None:
     sender, recipient = await house.org(amount=100), await house.org()
@@ -265,10 +294,6 @@ async def until_settled(house: House, behind: House) -> None:
 
 async def tried(act: Callable[[], Awaitable[object]]) -> None:
     """Like the settlement loop: a fault is tried again."""
-    import asyncpg
-
-    from detector.errors import PolicyMoved
-
     try:
         await act()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, PolicyMoved, OSError):

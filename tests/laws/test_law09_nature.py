@@ -175,12 +175,11 @@ async def test_the_database_refuses_a_slice_of_another_nature_than_its_parent(ho
     await house.sent(a, b, 10)
     await house.pass_time(3_601)
     await house.settle()
+    copy = "create temp table forged on commit drop as select * from ledger.grants where org_id = $1"
     for forgery in FORGERIES:
         column, _, value = forgery.partition(" = ")
         async with house.pool.acquire() as conn, conn.transaction():
-            await conn.execute(
-                "create temp table forged on commit drop as select * from ledger.grants where org_id = $1", b
-            )
+            await conn.execute(copy, b)
             await conn.execute(f"update forged set id = 'gr_x', available = 0, reserved = 0, {column} = {value}")
             with pytest.raises(asyncpg.CheckViolationError) as refused:
                 async with conn.transaction():

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from ledger import funding
 from ledger.funding import Terms
 from tests.support import House, new_key, open_door
 
-PLATFORM = "/v1"
 BOOKS = "/v1/billing/credits"
 
 
@@ -32,8 +33,6 @@ async def issue(http: httpx.AsyncClient, org: str, amount: int, **more: Any) -> 
 
 
 def later(**span: float) -> str:
-    from datetime import UTC
-
     return (datetime.now(UTC) + timedelta(**span)).isoformat()
 
 
@@ -341,18 +340,21 @@ async def test_statement_lines_page_and_name_what_they_are_about(http: httpx.Asy
 async def test_a_statement_refuses_what_it_cannot_read(http: httpx.AsyncClient, house: House) -> None:
     await house.org("a")
     reader = await new_key(house.pool, "reader", "a")
-    for params in ({"as_of": "2027-01-01T00:00:00"}, {"as_of": "odd"}, {"cursor": "odd"}, {"cursor": "a~b~c"},
-                   {"cursor": "2027-01-01T00:00:00~x~1"}, {"cursor": "2027-01-01T00:00:00Z~x~99999"}, {"limit": 501}):  # fmt: skip
+    for params in (
+        {"as_of": "2027-01-01T00:00:00"},
+        {"as_of": "odd"},
+        {"cursor": "odd"},
+        {"cursor": "a~b~c"},
+        {"cursor": "2027-01-01T00:00:00~x~1"},
+        {"cursor": "2027-01-01T00:00:00Z~x~99999"},
+        {"limit": 501},
+    ):
         told = await http.get(f"{BOOKS}/statement", headers=reader, params=params)
         assert (told.status_code, told.json()["code"]) == (422, "invalid"), (params, told.text)
 
 
 async def test_the_clock_is_read_after_the_lock(house: House) -> None:
     """Time never runs backwards for a party, also where the lock was waited for (design §3)."""
-    import asyncio
-
-    from ledger import funding
-
     await house.org("a")
     async with house.pool.acquire() as holder:
         transaction = holder.transaction()

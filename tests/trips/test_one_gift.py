@@ -40,7 +40,9 @@ JOURNEYS = {
     "it waits until its hour": Journey(
         40, ("an hour", "settle"), ("pending", "pending", "pending"), left(960, 40), left(0)
     ),
-    "the sender cancels it": Journey(40, ("an hour", "cancel"), ("pending", "pending", "cancelled"), left(1000), left(0)),
+    "the sender cancels it": Journey(
+        40, ("an hour", "cancel"), ("pending", "pending", "cancelled"), left(1000), left(0)
+    ),
     "a rule holds it": Journey(
         55, ("a day", "settle"), ("held", "held", "held"), left(945, 55), left(0)
     ),
