@@ -40,8 +40,11 @@ class Detector:
         activity = self.activity
         keys = sorted({key for gift in gifts for key in activity.keys(gift)})
         versions, clock, generation = await store.lock(conn, keys)
-        if generation != (self.policy.generation if self.policy else None):
+        if generation != self.generation:
             await self.adopt(conn, generation)
+        if activity is not self.activity:
+            # Also where another batch adopted it while this one waited for its locks: what was locked, and what is
+            # remembered, would be another policy's.
             raise PolicyMoved(f"generation {generation} judges now")
         sitting = Sitting(activity, self.policy, versions)
         try:
@@ -52,9 +55,15 @@ class Detector:
             raise
         return sitting
 
+    @property
+    def generation(self) -> int | None:
+        return self.policy.generation if self.policy else None
+
     async def adopt(self, conn: asyncpg.Connection, generation: int | None) -> None:
         """Judge by another generation from now on; activity starts afresh with the shapes it needs."""
         text = await store.policy_text(conn, generation) if generation is not None else None
+        if generation == self.generation:
+            return
         self.policy = read(text, generation=generation or 0) if text else None
         self.activity = Activity(self.policy.shapes if self.policy else ())
 

@@ -33,7 +33,7 @@ from ledger.gate import Gate
 from ledger.transfers import Answer
 from lockgate import postgres
 from lockgate.config import Settings
-from lockgate.group_commit import GroupCommit, Unavailable
+from lockgate.group_commit import PASSING, GroupCommit, Unavailable
 
 log = logging.getLogger(__name__)
 CONNECTIONS = 10
@@ -212,14 +212,19 @@ def add_problems(app: FastAPI) -> None:
         return respond(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
 
     async def unavailable(request: Request, error: Any) -> Response:
-        return respond(503, "unavailable", f"{error}; retry with the same Idempotency-Key")
+        log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+        return respond(503, "unavailable", "the database does not answer; retry, a gift with its same Idempotency-Key")
 
     async def fault(request: Request, error: Exception) -> Response:
         return respond(500, "fault", "a fault of ours, noted in the log; retry with the same Idempotency-Key")
 
     handlers: list[tuple[Any, Callable[[Request, Any], Awaitable[Response]]]] = [
-        (LedgerError, known), (DetectorError, known), (RequestValidationError, invalid), (HTTPException, http),
-        (Unavailable, unavailable), (Exception, fault),
-    ]  # fmt: skip
+        (LedgerError, known),
+        (DetectorError, known),
+        (RequestValidationError, invalid),
+        (HTTPException, http),
+        *((kind, unavailable) for kind in (Unavailable, *PASSING)),
+        (Exception, fault),
+    ]
     for kind, handler in handlers:
         app.add_exception_handler(kind, handler)

@@ -91,7 +91,7 @@ async def test_a_value_limit_is_exact_too(race: Race) -> None:
 
 
 async def test_a_refused_gift_leaves_every_other_budget_as_it_was(race: Race) -> None:
-    """Ten pairs may do 3 each, the sender 25: were a refusal of a pair to burn the sender's budget, fewer would pass."""
+    """Ten pairs may do 3 each, the sender 25: did a refused pair burn the sender's budget, fewer would pass."""
     await race.house.activate(limit("pair", "pair", "1h", count=3) + limit("sender", "sender", "1h", count=25))
     sender, key = await race.sender()
     recipients = [await race.house.org() for _ in range(10)]

@@ -150,7 +150,7 @@ async def test_no_gift_outlives_the_expiry_of_what_it_was_cut_from(house: House)
 
 
 ALTERATIONS = {
-    "origin": "'free_tier'", "root_id": "'x'", "priority": "priority - 1", "expires_at": "expires_at + interval '1 day'",
+    "origin": "'free_tier'", "root_id": "'x'", "priority": "priority - 1", "expires_at": "expires_at + interval '1 d'",
     "giftable": "not giftable", "giftable_at": "'epoch'", "rooted_at": "'epoch'", "created_at": "'epoch'",
     "amount": "amount + 1", "org_id": "'x'", "parent_id": "'x'", "transfer_id": "'x'", "id": "'x'",
 }  # fmt: skip

@@ -219,6 +219,9 @@ end $$;
 create trigger transfers_start after insert on ledger.transfers
     referencing new table as opened for each statement execute function ledger.judge_start();
 
+-- The database's own clock, for what a statement may merely claim. Only a replay, on a database of its own, replaces it.
+create function ledger.clock() returns timestamptz language sql volatile as 'select clock_timestamp()';
+
 create function ledger.judge_step() returns trigger language plpgsql as $$
 begin
     if (new.id, new.sender, new.recipient, new.amount, new.note, new.payload_hash, new.created_at, new.decision_id,
@@ -237,7 +240,7 @@ begin
             using errcode = 'check_violation', constraint = 'transfers_end_once';
     end if;
     if new.status = 'settled' then
-        if (old.settle_at <= new.ended_at) is not true then
+        if (old.settle_at <= least(new.ended_at, ledger.clock())) is not true then
             raise exception 'transfer % may not settle before %', old.id, old.settle_at
                 using errcode = 'check_violation', constraint = 'never_unjudged';
         end if;
