@@ -64,6 +64,13 @@ class Access:
             raise Forbidden(f"a key of role {actor.role!r} may not do this; it needs the scope {scope!r}")
         return actor
 
+    async def own(self, authorization: str | None, scope: str) -> str:
+        """The org that the key is bound to, if its role has the scope."""
+        actor = await self.actor(authorization, scope)
+        if actor.org_id is None:
+            raise Forbidden("this key is bound to no org")
+        return actor.org_id
+
     async def look_up(self, authorization: str) -> Actor:
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key:

@@ -15,6 +15,18 @@ from ledger.credits import Slice
 from ledger.transfers import Answer, Request, Status
 
 ENCODE = msgspec.json.Encoder().encode
+# What the routes say of their refusals on the OpenAPI page.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/problem+json": {}}}
+    for status, text in {
+        401: "no valid API key",
+        402: "not enough giftable credits",
+        403: "identity not verified, org frozen, or a key without the scope",
+        409: "the same idempotency key is still running",
+        422: "a field is wrong, or the key was used with another body",
+        429: "a rate limit; see Retry-After",
+    }.items()
+}
 
 
 class Kept(Struct, frozen=True):

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -19,11 +18,13 @@ from fastapi.routing import APIRoute
 from msgspec import Meta, Struct
 
 from detector.contract import Amount, Context, Party, body_schema
-from ledger import answers, settlement, store, transfers
+from ledger import answers, books, settlement, store, transfers
 from ledger.access import Access, Actor
+from ledger.answers import PROBLEMS
 from ledger.credits import new_id
 from ledger.errors import Forbidden, Invalid, LedgerError, NotFound
 from ledger.transfers import Answer, Status
+from ledger.views import transfer_view
 
 Submit = Callable[[transfers.Request], Awaitable[Answer]]
 PREFIX = "/v1/billing/credits"
@@ -109,7 +110,7 @@ def router(pool: asyncpg.Pool, access: Access, lock_s: int) -> APIRouter:
     """The routes of an org's own key, but for the sending ones."""
     routes = APIRouter(prefix=PREFIX, tags=["transfers"])
     add_reading(routes, pool, access)
-    add_books(routes, pool, access, lock_s)
+    books.add_books(routes, pool, access, lock_s)
     return routes
 
 
@@ -162,19 +163,6 @@ async def submit_one(actor: Actor, one: SendOne, key: str | None, position: int,
         return answers.problem(error.status, error.code, error.detail)
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/problem+json": {}}}
-    for status, text in {
-        401: "no valid API key",
-        402: "not enough giftable credits",
-        403: "identity not verified, org frozen, or a key without the scope",
-        409: "the same idempotency key is still running",
-        422: "a field is wrong, or the key was used with another body",
-        429: "a rate limit; see Retry-After",
-    }.items()
-}
-
-
 def add_reading(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     """Listing, showing and cancelling transfers."""
 
@@ -186,7 +174,7 @@ def add_reading(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
         cursor: Annotated[str | None, Query(max_length=64)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> dict[str, Any]:
-        org_id = await own(access, authorization, "transfers:read")
+        org_id = await access.own(authorization, "transfers:read")
         rows = await pool.fetch(store.SQL["transfers"], org_id, direction, status, cursor, limit + 1)
         page = rows[:limit]
         more = page[-1]["id"] if len(rows) > limit else None
@@ -194,7 +182,7 @@ def add_reading(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
 
     @routes.get("/transfers/{transfer_id}", summary="Show a transfer", responses=PROBLEMS)
     async def show(transfer_id: str, authorization: Annotated[str | None, Header()] = None) -> dict[str, Any]:
-        org_id = await own(access, authorization, "transfers:read")
+        org_id = await access.own(authorization, "transfers:read")
         row = await pool.fetchrow(store.SQL["transfer"], transfer_id, org_id)
         if row is None:
             raise NotFound(f"this org has no transfer {transfer_id!r}")
@@ -202,114 +190,5 @@ def add_reading(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
 
     @routes.post("/transfers/{transfer_id}/cancel", summary="Cancel before it settles", responses=PROBLEMS)
     async def cancel(transfer_id: str, authorization: Annotated[str | None, Header()] = None) -> dict[str, Any]:
-        org_id = await own(access, authorization, "transfers:write")
+        org_id = await access.own(authorization, "transfers:write")
         return transfer_view(await settlement.cancel(pool, org_id, transfer_id))
-
-
-def add_books(routes: APIRouter, pool: asyncpg.Pool, access: Access, lock_s: int) -> None:
-    """Balance, grants and statement."""
-
-    @routes.get("/balance", summary="Balance as of now", responses=PROBLEMS)
-    async def balance(authorization: Annotated[str | None, Header()] = None) -> dict[str, Any]:
-        org_id = await own(access, authorization, "balance:read")
-        row = await pool.fetchrow(store.SQL["balance"], org_id, lock_s)
-        return {"org": org_id, "as_of": stamp(row["now"]), **{k: row[k] for k in BALANCES}}
-
-    @routes.get("/grants", summary="Grants, oldest first", responses=PROBLEMS)
-    async def grants(
-        authorization: Annotated[str | None, Header()] = None,
-        open_only: bool = True,
-        cursor: Annotated[str | None, Query(max_length=64)] = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    ) -> dict[str, Any]:
-        org_id = await own(access, authorization, "balance:read")
-        rows = await pool.fetch(store.SQL["grants"], org_id, open_only, cursor, limit + 1)
-        page = rows[:limit]
-        more = page[-1]["id"] if len(rows) > limit else None
-        return {"grants": [grant_view(row) for row in page], "next_cursor": more}
-
-    @routes.get("/statement", summary="Statement as of a time", responses=PROBLEMS)
-    async def statement(
-        authorization: Annotated[str | None, Header()] = None,
-        as_of: datetime | None = None,
-        cursor: Annotated[str | None, Query(max_length=160)] = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    ) -> dict[str, Any]:
-        org_id = await own(access, authorization, "balance:read")
-        return await statement_of(pool, org_id, as_of, cursor, limit)
-
-
-BALANCES = ("available", "reserved", "giftable", "clearing")
-
-
-async def own(access: Access, authorization: str | None, scope: str) -> str:
-    """The org that the key is bound to."""
-    actor = await access.actor(authorization, scope)
-    if actor.org_id is None:
-        raise Forbidden("this key is bound to no org")
-    return actor.org_id
-
-
-async def statement_of(
-    pool: asyncpg.Pool, org_id: str, as_of: datetime | None, cursor: str | None, limit: int
-) -> dict[str, Any]:
-    """What an org had at a moment, and every entry up to it, newest first; sums and lines in one snapshot."""
-    if as_of is not None and as_of.tzinfo is None:
-        raise Invalid(f"as_of {as_of.isoformat()} needs a time zone, such as 2027-01-01T00:00:00Z")
-    after: Sequence[Any] = (None, None, None)
-    if cursor:
-        try:
-            at, posting, line = cursor.rsplit("~", 2)
-            after = (datetime.fromisoformat(at), posting, int(line))
-        except ValueError as error:
-            raise Invalid(f"cursor {cursor!r} is not one of ours; take it from next_cursor") from error
-    async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-        moment = as_of or await conn.fetchval("select clock_timestamp()")
-        sums = await conn.fetchrow(store.SQL["statement"], org_id, moment)
-        lines = await conn.fetch(store.SQL["statement_lines"], org_id, moment, *after, limit + 1)
-    page = lines[:limit]
-    last = page[-1] if len(lines) > limit else None
-    return {
-        "org": org_id,
-        "as_of": stamp(moment),
-        **dict(sums),
-        "entries": [
-            {"at": stamp(e["at"]), **{k: e[k] for k in ("kind", "subject", "grant_id", "account", "amount")}}
-            for e in page
-        ],
-        "next_cursor": f"{stamp(last['at'])}~{last['posting_id']}~{last['line']}" if last else None,
-    }
-
-
-def stamp(at: datetime | None) -> str | None:
-    """RFC 3339 in UTC; None for what never comes."""
-    if at is None or at.year == 9999:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def transfer_view(row: Any) -> dict[str, Any]:
-    return {
-        **{key: row[key] for key in ("id", "status", "sender", "recipient", "amount", "note")},
-        "created_at": stamp(row["created_at"]),
-        "settle_at": stamp(row["settle_at"]),
-        "ended_at": stamp(row["ended_at"]),
-        "settled_amount": row["settled_amount"],
-    }
-
-
-def grant_view(row: Any) -> dict[str, Any]:
-    keys = (
-        "id",
-        "origin",
-        "amount",
-        "available",
-        "reserved",
-        "priority",
-        "giftable",
-        "root_id",
-        "parent_id",
-        "transfer_id",
-    )
-    times = ("giftable_at", "expires_at", "created_at", "revoked_at")
-    return {**{key: row[key] for key in keys}, **{key: stamp(row[key]) for key in times}}

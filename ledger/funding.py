@@ -1,4 +1,4 @@
-"""How credits come into the ledger and leave it: the platform issues, consumes and revokes. Each is one posting."""
+"""How credits come into the ledger and leave it: issued, consumed, revoked, expired. Each is one posting."""
 
 from __future__ import annotations
 
@@ -119,6 +119,27 @@ async def revoke(conn: asyncpg.Connection, grant_id: str) -> int:
         ]
         await conn.execute(store.SQL["post"], *store.columns(posting("revoke", grant_id, org["now"], legs), 8))
     return taken
+
+
+async def expire_due(pool: asyncpg.Pool, at: datetime | None = None, *, most: int = 500) -> int:
+    """Write off what is left of expired grants; how many. Balances exclude them from their expiry on anyway."""
+    async with pool.acquire() as conn, conn.transaction():
+        owners = await conn.fetch(store.SQL["expired_owners"], at, most)
+        if not owners:
+            return 0
+        await conn.fetch(store.SQL["lock_orgs"], [row["org_id"] for row in owners])
+        gone = await conn.fetch(store.SQL["expired"], [row["org_id"] for row in owners], at)
+        entries = [entry for one in gone for entry in write_off(one)]
+        await conn.execute(store.SQL["post"], *store.columns(entries, 8))
+        return len(gone)
+
+
+def write_off(grant: Any) -> list[Entry]:
+    legs = [
+        (grant["org_id"], grant["id"], Account.AVAILABLE.value, -grant["available"]),
+        (grant["org_id"], grant["id"], Account.EXPIRED.value, grant["available"]),
+    ]
+    return posting("expire", grant["id"], grant["expires_at"], legs)
 
 
 async def reconcile(conn: asyncpg.Connection) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from ledger import funding, store
 from ledger.access import Access, digest, issue_key
-from ledger.api import PROBLEMS, grant_view, stamp
+from ledger.answers import PROBLEMS
 from ledger.credits import MOST
 from ledger.errors import Conflict, NotFound
 from ledger.funding import Issue, Terms
+from ledger.views import grant_view, org_view
 
 PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
 Authorization = Annotated[str | None, Header()]
@@ -145,8 +146,3 @@ def found(org_id: str, row: asyncpg.Record | None) -> asyncpg.Record:
     if row is None:
         raise NotFound(f"org {org_id!r} does not exist")
     return row
-
-
-def org_view(row: Any) -> dict[str, Any]:
-    keys = ("id", "tier", "identity", "frozen", "home_cell", "owner", "available", "reserved")
-    return {**{key: row[key] for key in keys}, "created_at": stamp(row["created_at"])}

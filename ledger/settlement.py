@@ -274,24 +274,3 @@ async def cancel(pool: asyncpg.Pool, sender: str, transfer_id: str) -> asyncpg.R
             raise Conflict(f"transfer {transfer_id} is {transfer['status']} already and cannot be cancelled")
         row: asyncpg.Record = await conn.fetchrow(store.SQL["transfer"], transfer_id, sender)
         return row
-
-
-async def expire_due(pool: asyncpg.Pool, at: datetime | None = None, *, most: int = 500) -> int:
-    """Write off what is left of expired grants; how many. Balances exclude them from their expiry on anyway."""
-    async with pool.acquire() as conn, conn.transaction():
-        owners = await conn.fetch(store.SQL["expired_owners"], at, most)
-        if not owners:
-            return 0
-        await conn.fetch(store.SQL["lock_orgs"], [row["org_id"] for row in owners])
-        gone = await conn.fetch(store.SQL["expired"], [row["org_id"] for row in owners], at)
-        entries = [entry for one in gone for entry in write_off(one)]
-        await conn.execute(store.SQL["post"], *store.columns(entries, 8))
-        return len(gone)
-
-
-def write_off(grant: Any) -> list[Entry]:
-    legs = [
-        (grant["org_id"], grant["id"], Account.AVAILABLE.value, -grant["available"]),
-        (grant["org_id"], grant["id"], Account.EXPIRED.value, grant["available"]),
-    ]
-    return posting("expire", grant["id"], grant["expires_at"], legs)

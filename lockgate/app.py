@@ -25,7 +25,7 @@ from detector.contract import Judged
 from detector.errors import DetectorError
 from detector.judge import Detector
 from detector.scoring import Question, Scoring
-from ledger import answers, settlement, transfers
+from ledger import answers, funding, settlement, transfers
 from ledger.access import Access
 from ledger.errors import LedgerError
 from ledger.funding import Terms
@@ -90,7 +90,7 @@ class Works:
         """Settle what is due and write off what expired; a fault is logged and tried again, never fatal."""
         while True:
             try:
-                busy = await self.settlement.settle_due() + await settlement.expire_due(self.pool)
+                busy = await self.settlement.settle_due() + await funding.expire_due(self.pool)
             except FAULTS as error:
                 log.warning("settlement: %s: %s; one at a time now", type(error).__name__, error)
                 busy = await self.settle_singly()

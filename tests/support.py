@@ -184,7 +184,7 @@ class House:
         await again(once)
 
     async def expire(self) -> int:
-        return await settlement.expire_due(self.pool)
+        return await funding.expire_due(self.pool)
 
     async def cancel(self, sender: str, transfer: str) -> asyncpg.Record:
         return await settlement.cancel(self.pool, sender, transfer)

@@ -11,16 +11,15 @@ Every row of the input ends either in `History.rows`, typed, or in `History.bad`
 """
 
 import csv
-import io
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from functools import partial
 from glob import glob
-from itertools import islice
 from pathlib import Path
 
 import polars as pl
 
+from training import history_columns as columns
+from training import history_csv
 from training.errors import HistoryRefused
 
 REQUIRED = ("id", "at", "sender", "recipient", "amount")
@@ -48,28 +47,12 @@ REASONS = {
 BAD_SCHEMA = {"row": pl.Int64, "id": pl.String, "reason": pl.String, "value": pl.String}
 VALUE_CHARS = 80
 
-TIME = pl.Datetime("us", "UTC")
-FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999, Python's
-RFC_3339 = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9})?"
-    r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})$"
-)
-LOOSE_TIME = (
-    r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9})?)"
-    r"(?:[Zz]|([+-][0-9]{2})(?::?([0-9]{2}))?)?$"
-)
-WHOLE = r"^(-?[0-9]+)(?:\.[0-9]+)?$"
-FRACTION = r"^-?[0-9]+\.[0-9]*[1-9][0-9]*$"
-# From here on, neighbouring integers share one float (IEEE 754).
-EXACT_BELOW: dict[type[pl.DataType], int] = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
-TRUE, FALSE = ("true", "t", "1", "1.0"), ("false", "f", "0", "0.0")
 WRITTEN_AS = dict.fromkeys(("id", "sender", "recipient"), "text") | {
     "at": "a datetime",
     "amount": "a 64-bit integer",
     "fraud": "a boolean",
     "label_at": "a datetime",
 }
-CSV_BATCH_ROWS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +132,7 @@ def _stored(path: Path, limit: int | None) -> tuple[pl.DataFrame, pl.Series]:
     is_csv = path.suffix.lower() == ".csv"
     try:
         if is_csv:
-            return _csv(path, limit)
+            return history_csv.fields(path, limit, partial(_refuse_columns, path))
         given = pl.read_parquet(path, n_rows=limit, glob=False, hive_partitioning=False)
     except (OSError, UnicodeDecodeError, csv.Error, pl.exceptions.PolarsError) as error:
         cure = "write it again as UTF-8 text with balanced quotes" if is_csv else "write it again"
@@ -157,42 +140,6 @@ def _stored(path: Path, limit: int | None) -> tuple[pl.DataFrame, pl.Series]:
     _refuse_columns(path, given.columns)
     _refuse_types(path, given.schema)
     return given, pl.repeat(None, given.height, dtype=pl.String, eager=True)
-
-
-def _csv(path: Path, limit: int | None) -> tuple[pl.DataFrame, pl.Series]:
-    """All fields as text. Polars' own reader pads short lines and cuts long ones, so lines are split here."""
-    text = path.read_text(encoding="utf-8-sig").rstrip("\n")
-    if '"' in text:
-        quoted = csv.reader(io.StringIO(text), strict=True)
-        header = next(quoted)
-        _refuse_columns(path, header)
-        given, ragged = _quoted_fields(header, islice(quoted, limit))
-    else:
-        lines = pl.Series("line", [text]).str.split("\n").explode()
-        header = lines[0].split(",")
-        _refuse_columns(path, header)
-        given, ragged = _plain_fields(header, lines.slice(1, limit))
-    return given.select(pl.when(pl.all() != "").then(pl.all())), ragged
-
-
-def _plain_fields(header: list[str], lines: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
-    """The fields of lines without a quote, and the lines that are ragged."""
-    commas = len(header) - 1
-    given = lines.str.split_exact(",", commas).struct.unnest()
-    given.columns = header
-    odd = pl.col("line").str.count_matches(",", literal=True) != commas
-    return given, lines.to_frame().select(pl.when(odd).then("line")).to_series()
-
-
-def _quoted_fields(header: list[str], lines: Iterator[list[str]]) -> tuple[pl.DataFrame, pl.Series]:
-    """The same for lines that Python's csv module splits: several times slower, right about quotes."""
-    width, frames, ragged = len(header), [pl.DataFrame(schema=dict.fromkeys(header, pl.String))], []
-    while batch := list(islice(lines, CSV_BATCH_ROWS)):
-        ragged += [None if len(fields) == width else ",".join(fields) for fields in batch]
-        even = [fields if len(fields) == width else (fields + [""] * width)[:width] for fields in batch]
-        columns = zip(header, zip(*even, strict=True), strict=True)
-        frames.append(pl.DataFrame([pl.Series(name, fields, dtype=pl.String) for name, fields in columns]))
-    return pl.concat(frames), pl.Series("line", ragged, dtype=pl.String)
 
 
 def _refuse_columns(path: Path, found: list[str]) -> None:
@@ -223,7 +170,7 @@ def _known(schema: pl.Schema) -> list[str]:
 def _judged(given: pl.DataFrame, ragged: pl.Series, first_row: int) -> _Part:
     known = _known(given.schema)
     # Lazy, so that Polars evaluates each shared subexpression once: a third faster than eager.
-    typed = given.lazy().select(_typed(name, given.schema[name]).alias(name) for name in known).collect()
+    typed = given.lazy().select(columns.typed(name, given.schema[name]).alias(name) for name in known).collect()
     rows = pl.int_range(first_row, first_row + given.height, dtype=pl.Int64, eager=True).alias("row")
     facts = given.select(pl.col(known).name.prefix("given_")).hstack(
         [rows, ragged.alias("given_line"), *typed.get_columns()]
@@ -238,29 +185,33 @@ def _judged(given: pl.DataFrame, ragged: pl.Series, first_row: int) -> _Part:
 
 def _checks(schema: pl.Schema) -> list[tuple[str, str, pl.Expr]]:
     """Reason, the column to show, and the condition: the order is that of REASONS."""
-    fractional = _fractional(pl.col("given_amount"), schema["given_amount"])
+    fractional = columns.fractional(pl.col("given_amount"), schema["given_amount"])
     return [
         ("ragged_line", "line", pl.col("given_line").is_not_null()),
-        ("missing_id", "id", _empty("id", schema)),
-        ("missing_at", "at", _empty("at", schema)),
+        ("missing_id", "id", columns.empty("id", schema)),
+        ("missing_at", "at", columns.empty("at", schema)),
         ("bad_at", "at", pl.col("at").is_null()),
-        ("missing_sender", "sender", _empty("sender", schema)),
-        ("missing_recipient", "recipient", _empty("recipient", schema)),
-        ("missing_amount", "amount", _empty("amount", schema)),
+        ("missing_sender", "sender", columns.empty("sender", schema)),
+        ("missing_recipient", "recipient", columns.empty("recipient", schema)),
+        ("missing_amount", "amount", columns.empty("amount", schema)),
         ("bad_amount", "amount", pl.col("amount").is_null() & ~fractional),
         ("fractional_amount", "amount", fractional),
         ("nonpositive_amount", "amount", pl.col("amount") <= 0),
         ("self_gift", "sender", pl.col("sender") == pl.col("recipient")),
         ("bad_party", "sender", ~pl.col("sender").str.contains(PARTY)),
         ("bad_party", "recipient", ~pl.col("recipient").str.contains(PARTY)),
-        *((f"bad_{name}", name, pl.col(name).is_null() & ~_empty(name, schema)) for name in OPTIONAL if name in schema),
+        *(
+            (f"bad_{name}", name, pl.col(name).is_null() & ~columns.empty(name, schema))
+            for name in OPTIONAL
+            if name in schema
+        ),
     ]
 
 
 def _reported(facts: pl.DataFrame, checks: list[tuple[str, str, pl.Expr]]) -> pl.DataFrame:
-    value = pl.coalesce(pl.when(bad).then(_shown(about, facts.schema)) for _, about, bad in checks)
+    value = pl.coalesce(pl.when(bad).then(columns.shown(about, facts.schema)) for _, about, bad in checks)
     value = value.fill_null("").str.slice(0, VALUE_CHARS).alias("value")
-    known_id = pl.when(~_empty("id", facts.schema)).then("id").alias("id")
+    known_id = pl.when(~columns.empty("id", facts.schema)).then("id").alias("id")
     return facts.select("row", known_id, "reason", value).cast(pl.Schema(BAD_SCHEMA))
 
 
@@ -281,80 +232,3 @@ def _joined(source: str | Path, parts: list[_Part]) -> History:
 
 
 # One column's type
-
-
-def _typed(name: str, dtype: pl.DataType) -> pl.Expr:
-    if name in ("at", "label_at"):
-        return _time(pl.col(name), dtype)
-    if name == "amount":
-        return _amount(pl.col(name), dtype)
-    if name == "fraud":
-        return _fraud(pl.col(name), dtype)
-    return pl.col(name).cast(pl.String)
-
-
-def _empty(name: str, schema: pl.Schema) -> pl.Expr:
-    given = pl.col(f"given_{name}")
-    if schema[f"given_{name}"] != pl.String:
-        return given.is_null()
-    return given.is_null() | (given.str.strip_chars() == "")
-
-
-def _time(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Microseconds of UTC, null where the value is no time or outside the years 1 to 9999."""
-    if dtype == pl.String:
-        stamp = _parsed_time(given).to_physical()
-    elif isinstance(dtype, pl.Datetime):
-        stamp = given.to_physical()
-        if dtype.time_unit == "ns":
-            stamp = stamp // 1000
-        elif dtype.time_unit == "ms":
-            stamp = pl.when(stamp.is_between(FIRST_US // 1000, LAST_US // 1000)).then(stamp * 1000)
-    else:
-        stamp = pl.lit(None, pl.Int64)
-    return pl.when(stamp.is_between(FIRST_US, LAST_US)).then(stamp).cast(TIME)
-
-
-def _parsed_time(text: pl.Expr) -> pl.Expr:
-    strict = text.str.contains(RFC_3339)
-    parts = pl.when(~strict).then(text).str.extract_groups(LOOSE_TIME).struct
-    offset = [parts[2].fill_null("+00"), pl.lit(":"), parts[3].fill_null("00")]
-    rewritten = pl.concat_str(parts[0], pl.lit("T"), parts[1], *offset)
-    spelled = pl.when(strict).then(text), rewritten
-    return pl.coalesce(one.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False) for one in spelled)
-
-
-def _amount(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """The whole amount, null where it is none or does not fit."""
-    if dtype == pl.String or dtype.is_decimal():
-        whole = given.cast(pl.String).str.extract(WHOLE)
-        return pl.when(~_fractional(given, dtype)).then(whole).cast(pl.Int64, strict=False)
-    if dtype.is_float():
-        exact = given.is_finite() & (given.cast(pl.Float64).abs() < EXACT_BELOW[dtype.base_type()])
-        return pl.when(exact & ~_fractional(given, dtype)).then(given).cast(pl.Int64, strict=False)
-    return given.cast(pl.Int64, strict=False) if dtype.is_integer() else pl.lit(None, pl.Int64)
-
-
-def _fractional(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    if dtype == pl.String or dtype.is_decimal():
-        return given.cast(pl.String).str.contains(FRACTION).fill_null(False)
-    if dtype.is_float():
-        return (given.is_finite() & (given.floor() != given)).fill_null(False)
-    return pl.lit(False)
-
-
-def _fraud(given: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    if dtype == pl.Boolean:
-        return given
-    if dtype != pl.String and not dtype.is_numeric():
-        return pl.lit(None, pl.Boolean)
-    text = given.cast(pl.String).str.to_lowercase()
-    return pl.when(text.is_in(TRUE)).then(True).when(text.is_in(FALSE)).then(False)
-
-
-def _shown(name: str, schema: pl.Schema) -> pl.Expr:
-    """The value as text. Polars panics on a time beyond its calendar, so datetimes show as numbers."""
-    given, dtype = pl.col(f"given_{name}"), schema[f"given_{name}"]
-    if dtype == pl.Date:
-        return given.clip(date.min, date.max).cast(pl.String)
-    return (given.to_physical() if dtype == pl.Datetime else given).cast(pl.String)

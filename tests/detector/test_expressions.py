@@ -57,9 +57,7 @@ def quoted(value: str) -> str:
 
 int_literals = integers.map(str)
 float_literals = st.one_of(
-    st.sampled_from(
-        ["0.5", "0.1", "3.0", "1e308", "1e-300", "2.50", "-0.0", "- 0e0", "9007199254740993.0", "1e3"]
-    ),
+    st.sampled_from(["0.5", "0.1", "3.0", "1e308", "1e-300", "2.50", "-0.0", "- 0e0", "9007199254740993.0", "1e3"]),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.decimals(-1000, 1000, places=3).map(lambda value: f"{value:f}"),
 )
@@ -152,9 +150,7 @@ def parsed(text: str) -> Expression | None:
     try:
         return parse(text, COLUMNS)
     except ExpressionRefused as refused:
-        if any(
-            word in refused.reason for word in ("at most", "deep", "always null", "fit 64 bits", "over 38")
-        ):
+        if any(word in refused.reason for word in ("at most", "deep", "always null", "fit 64 bits", "over 38")):
             return None
         raise
 
@@ -181,9 +177,7 @@ def test_both_executors_agree_to_the_bit(text: str, drawn: list[tuple]) -> None:
         "streaming": by_polars(expression, drawn, "streaming"),
         "alone": [by_polars(expression, [row])[0] for row in drawn],  # Polars has other code for one row
     }.items():
-        differing = [
-            each for each in zip(drawn, closures, results, strict=True) if bits(each[1]) != bits(each[2])
-        ]
+        differing = [each for each in zip(drawn, closures, results, strict=True) if bits(each[1]) != bits(each[2])]
         assert not differing, (way, text, differing[:2])
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training import history
+from training import history, history_columns
 from training.errors import HistoryRefused, TrainingError
 from training.history import REASONS, BadRow, read
 
@@ -155,7 +155,7 @@ def test_the_tables_above_name_every_reason() -> None:
 def test_checks_run_in_the_documented_order() -> None:
     schema = pl.Schema(
         {f"given_{name}": pl.String() for name in (*history.REQUIRED, *history.OPTIONAL)}
-        | {"fraud": pl.Boolean(), "label_at": history.TIME}
+        | {"fraud": pl.Boolean(), "label_at": history_columns.TIME}
     )
     codes = list(dict.fromkeys(code for code, _, _ in history._checks(schema)))
     assert [*codes, "duplicate_id"] == list(REASONS)
@@ -322,9 +322,7 @@ def test_a_glob_reads_its_files_in_order_of_name_as_one_input(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("limit", "good", "bad"), [(0, 0, 0), (1, 1, 0), (2, 1, 1), (3, 2, 1), (9, 3, 1)])
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_limit_takes_the_first_stored_rows(
-    tmp_path: Path, limit: int, good: int, bad: int, quote: str
-) -> None:
+def test_limit_takes_the_first_stored_rows(tmp_path: Path, limit: int, good: int, bad: int, quote: str) -> None:
     header = f"{quote}id{quote}{HEADER[2:]}"
     csv_history(tmp_path, f"g1,{AT},a,b,1", f"g2,{AT},a,b,0", header=header, name="1.csv")
     csv_history(tmp_path, f"g3,2017{AT[4:]},a,b,1", f"g4,{AT},a,b,1", header=header, name="2.csv")
@@ -334,16 +332,12 @@ def test_limit_takes_the_first_stored_rows(
 
 def test_limit_holds_for_parquet(tmp_path: Path) -> None:
     count = 1000
-    path = parquet_history(
-        tmp_path, **{name: [value] * count for name, value in GOOD.items()} | {"id": range(count)}
-    )
+    path = parquet_history(tmp_path, **{name: [value] * count for name, value in GOOD.items()} | {"id": range(count)})
     assert read(path, limit=17).rows["id"].to_list() == [str(number) for number in range(17)]
 
 
 def test_quoted_fields_keep_their_commas_and_line_ends(tmp_path: Path) -> None:
-    path = csv_history(
-        tmp_path, f'g1,{AT},ann,bob,5,"a,b\n""c"""', f"g2,{AT},ann,bob,5,d", header=f"{HEADER},note"
-    )
+    path = csv_history(tmp_path, f'g1,{AT},ann,bob,5,"a,b\n""c"""', f"g2,{AT},ann,bob,5,d", header=f"{HEADER},note")
     assert read(path).rows["note"].to_list() == ['a,b\n"c"', "d"]
 
 
@@ -365,9 +359,7 @@ def test_a_file_without_rows_is_an_empty_history(tmp_path: Path) -> None:
 
 def test_a_missing_column_is_named_with_those_found(tmp_path: Path) -> None:
     path = csv_history(tmp_path, "1", header="id,at,payer,recipient")
-    with pytest.raises(
-        HistoryRefused, match=r"no column sender, amount; found 'id', 'at', 'payer'"
-    ) as refused:
+    with pytest.raises(HistoryRefused, match=r"no column sender, amount; found 'id', 'at', 'payer'") as refused:
         read(path)
     assert isinstance(refused.value, TrainingError)
     assert "a history needs id, at, sender, recipient, amount" in str(refused.value)
@@ -387,9 +379,7 @@ REFUSED_FILES = [
 
 
 @pytest.mark.parametrize(("name", "content", "message"), REFUSED_FILES)
-def test_an_unreadable_file_is_refused(
-    tmp_path: Path, name: str, content: bytes | None, message: str
-) -> None:
+def test_an_unreadable_file_is_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(HistoryRefused, match=re.escape(message)):
@@ -444,13 +434,10 @@ GIFTS = st.lists(
 
 
 def written(gifts: list[dict]) -> pl.DataFrame:
-    schema = {"id": pl.String, "at": history.TIME, "sender": pl.String, "recipient": pl.String}
-    schema |= {"amount": pl.Int64, "fraud": pl.Boolean, "label_at": history.TIME, "note": pl.String}
+    schema = {"id": pl.String, "at": history_columns.TIME, "sender": pl.String, "recipient": pl.String}
+    schema |= {"amount": pl.Int64, "fraud": pl.Boolean, "label_at": history_columns.TIME, "note": pl.String}
     utc = [
-        {
-            name: value.astimezone(UTC) if isinstance(value, datetime) else value
-            for name, value in gift.items()
-        }
+        {name: value.astimezone(UTC) if isinstance(value, datetime) else value for name, value in gift.items()}
         for gift in gifts
     ]
     return pl.DataFrame(utc, schema=schema)
@@ -472,9 +459,7 @@ def test_good_rows_come_back_as_written(
 
 @settings(deadline=None, max_examples=50)
 @given(gifts=GIFTS)
-def test_offsets_in_text_are_the_same_moment(
-    tmp_path_factory: pytest.TempPathFactory, gifts: list[dict]
-) -> None:
+def test_offsets_in_text_are_the_same_moment(tmp_path_factory: pytest.TempPathFactory, gifts: list[dict]) -> None:
     path = tmp_path_factory.mktemp("offsets") / "h.parquet"
     spelled = [{**gift, "at": gift["at"].isoformat()} for gift in gifts]
     pl.DataFrame(spelled, schema={**written([]).schema, "at": pl.String}).write_parquet(path)

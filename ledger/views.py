@@ -1,0 +1,45 @@
+"""How transfers, grants and orgs look from outside. Times are RFC 3339 in UTC; null is what never comes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+
+def stamp(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC; None for what never comes."""
+    if at is None or at.year == 9999:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def transfer_view(row: Any) -> dict[str, Any]:
+    return {
+        **{key: row[key] for key in ("id", "status", "sender", "recipient", "amount", "note")},
+        "created_at": stamp(row["created_at"]),
+        "settle_at": stamp(row["settle_at"]),
+        "ended_at": stamp(row["ended_at"]),
+        "settled_amount": row["settled_amount"],
+    }
+
+
+def grant_view(row: Any) -> dict[str, Any]:
+    keys = (
+        "id",
+        "origin",
+        "amount",
+        "available",
+        "reserved",
+        "priority",
+        "giftable",
+        "root_id",
+        "parent_id",
+        "transfer_id",
+    )
+    times = ("giftable_at", "expires_at", "created_at", "revoked_at")
+    return {**{key: row[key] for key in keys}, **{key: stamp(row[key]) for key in times}}
+
+
+def org_view(row: Any) -> dict[str, Any]:
+    keys = ("id", "tier", "identity", "frozen", "home_cell", "owner", "available", "reserved")
+    return {**{key: row[key] for key in keys}, "created_at": stamp(row["created_at"])}
