@@ -24,10 +24,11 @@ __all__ = [
     "body_schema",
 ]
 
-PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
+# $ alone would let a trailing newline pass
+PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$(?!\n)"
 Party = Annotated[str, Meta(pattern=PARTY, description="1 to 64 letters, digits, and _ . : -")]
 Amount = Annotated[int, Meta(gt=0, le=10**15, description="integer micro-credits; 1 credit = 1_000_000")]
-Context = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x20-\x7e]+$")]
+Context = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x20-\x7e]+$(?!\n)")]
 
 
 class Sitting(Protocol):

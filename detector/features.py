@@ -109,7 +109,7 @@ def gap(position: int) -> Reading:
 def family(prefix: str, source: Source, about: str, counterparts: str | None) -> Iterable[Feature]:
     """Count, sum and distinct counterparts of one family in every window, and its gap."""
     for label, window_s in WINDOWS_S.items():
-        tail = f"in the last {label}, this one not counted"
+        tail = f"in the last {label}; this one is counted only when it is about to settle"
         yield Feature(f"{prefix}_count_{label}", INT, f"{about}, {tail}", source, count(window_s))
         yield Feature(f"{prefix}_sum_{label}", INT, f"micro-credits of {about}, {tail}", source, total(window_s))
         if counterparts:

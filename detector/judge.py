@@ -89,7 +89,7 @@ class Sitting:
             if state is None:
                 state = states[key] = State()
             state.busy, self.held[key] = self.done, state
-            if not store.fresh(state, version):
+            if not store.fresh(key, state, version):
                 stale.append(key)
         if stale:
             await store.load(conn, self.activity, stale, now)

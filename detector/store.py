@@ -52,9 +52,12 @@ async def load(conn: asyncpg.Connection, activity: Activity, stale: Sequence[str
         activity.tell(key, role_of(key, event), event)
 
 
-def fresh(state: State | None, version: int) -> bool:
-    """Nobody else moved the key since we remembered it: the lock itself moved its version by one."""
-    return state is not None and state.version == version - 1
+def fresh(key: str, state: State, version: int) -> bool:
+    """Nobody else moved the key since we remembered it: the lock itself moved its version by one.
+
+    A party's first lock finds no past. Another key's may: its events were recorded before a policy counted on it.
+    """
+    return state.version == version - 1 and (version > 1 or key.startswith("o:"))
 
 
 async def record(conn: asyncpg.Connection, decisions: Sequence[Decision]) -> None:

@@ -29,8 +29,8 @@ from ledger.views import transfer_view
 Submit = Callable[[transfers.Request], Awaitable[Answer]]
 PREFIX = "/v1/billing/credits"
 MOST_IN_BATCH = 500
-Note = Annotated[str, Meta(max_length=280, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Key = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+Note = Annotated[str, Meta(max_length=280, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
+Key = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$(?!\n)")]
 
 
 class Send(Struct, forbid_unknown_fields=True):
@@ -80,7 +80,7 @@ def idempotency_key(key: str | None) -> str:
     """The key of the request, quoted as in the IETF draft or bare."""
     if not key:
         raise LedgerError("no Idempotency-Key header; send one unique key with every gift, and the same on a retry")
-    bare = key[1:-1] if len(key) > 2 and key[0] == key[-1] == '"' else key
+    bare = key[1:-1] if len(key) >= 2 and key[0] == key[-1] == '"' else key
     if not (0 < len(bare) <= 255 and bare.isascii() and bare.isprintable() and " " not in bare):
         raise LedgerError(f"Idempotency-Key {bare[:40]!r} is not 1 to 255 printable ASCII characters without spaces")
     return bare

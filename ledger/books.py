@@ -57,13 +57,7 @@ async def statement_of(
     """What an org had at a moment, and every entry up to it, newest first; sums and lines in one snapshot."""
     if as_of is not None and as_of.tzinfo is None:
         raise Invalid(f"as_of {as_of.isoformat()} needs a time zone, such as 2027-01-01T00:00:00Z")
-    after: Sequence[Any] = (None, None, None)
-    if cursor:
-        try:
-            at, posting, line = cursor.rsplit("~", 2)
-            after = (datetime.fromisoformat(at), posting, int(line))
-        except ValueError as error:
-            raise Invalid(f"cursor {cursor!r} is not one of ours; take it from next_cursor") from error
+    after = place(cursor) if cursor else (None, None, None)
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         moment = as_of or await conn.fetchval("select clock_timestamp()")
         sums = await conn.fetchrow(store.SQL["statement"], org_id, moment)
@@ -80,3 +74,15 @@ async def statement_of(
         ],
         "next_cursor": f"{stamp(last['at'])}~{last['posting_id']}~{last['line']}" if last else None,
     }
+
+
+def place(cursor: str) -> Sequence[Any]:
+    """Where a page of entries went on: time, posting and line of its last one. Raises Invalid for what is not ours."""
+    try:
+        at, posting, line = cursor.rsplit("~", 2)
+        where = datetime.fromisoformat(at), posting, int(line)
+    except ValueError as error:
+        raise Invalid(f"cursor {cursor!r} is not one of ours; take it from next_cursor") from error
+    if where[0].tzinfo is None or not 0 <= where[2] < 2**15:
+        raise Invalid(f"cursor {cursor!r} is not one of ours; take it from next_cursor")
+    return where

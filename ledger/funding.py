@@ -54,6 +54,7 @@ def grant_row(org_id: str, wish: Issue, terms: Terms, now: datetime) -> tuple[An
     expires_at, giftable_at = wish.expires_at or NEVER, wish.giftable_at
     if (expires_at.tzinfo and (giftable_at or now).tzinfo) is None:
         raise Invalid("times need a time zone, such as 2027-01-01T00:00:00Z")
+    expires_at = min(expires_at, NEVER)
     if expires_at <= now:
         raise Invalid(f"expires_at {expires_at.isoformat()} is not in the future")
     if giftable_at is None:

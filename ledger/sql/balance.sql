@@ -6,6 +6,6 @@ select o.reserved, n.now,
     coalesce(sum(g.available) filter (where g.giftable and g.giftable_at > n.now
         and g.expires_at > n.now), 0)::bigint as clearing
 from ledger.orgs o
-cross join (select clock_timestamp() as now) n
+cross join (select statement_timestamp() as now) n
 left join ledger.grants g on g.org_id = o.id and g.open
 where o.id = $1 group by o.id, n.now
