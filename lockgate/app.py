@@ -43,7 +43,6 @@ GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
     "detector.keys", "detector.decisions",
 )  # fmt: skip
-FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, DetectorError, LedgerError, OSError)
 ALONE = "judges by limits and rules alone: the active generation names no model"
 
 
@@ -90,8 +89,11 @@ class Works:
         """Settle what is due and write off what expired; a fault is logged and tried again, never fatal."""
         while True:
             try:
-                busy = await self.settlement.settle_due() + await funding.expire_due(self.pool)
-            except FAULTS as error:
+                busy = await funding.expire_due(self.pool) + await self.settlement.settle_due()
+            except PASSING as error:
+                log.warning("settlement: %s: %s; trying again", type(error).__name__, error)
+                busy = 0
+            except Exception as error:  # whatever it is, the next transfers must not wait for it
                 log.warning("settlement: %s: %s; one at a time now", type(error).__name__, error)
                 busy = await self.settle_singly()
             if not busy:
@@ -105,7 +107,9 @@ class Works:
                 if not await self.settlement.settle_due(most=1, skip=failed):
                     break
                 done += 1
-            except FAULTS:
+            except PASSING:
+                break
+            except Exception:
                 failed += 1
                 log.exception("a due transfer failed and was passed over (%d so far)", failed)
                 if failed > MOST_FAILED:
@@ -122,7 +126,7 @@ class Works:
             await asyncio.sleep(wait_s)
             try:
                 await self.pool.execute(f"analyze {', '.join(GROWING)}")
-            except FAULTS as error:
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 log.warning("analyze: %s: %s", type(error).__name__, error)
 
     async def health(self) -> Response:

@@ -53,7 +53,9 @@ class Running:
 
     def workers(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children()
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        # a worker that was just killed is a zombie until its supervisor looks, and has no command line
+        alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        return [child for child in alive if "spawn_main" in " ".join(child.cmdline())]
 
     def stop(self, sign: signal.Signals) -> int:
         # As a terminal does: the whole foreground group gets the signal.
