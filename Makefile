@@ -39,8 +39,8 @@ bench: $(STAMP)  ## measure the gate against pgbench and an empty endpoint
 lock: $(STAMP)  ## resolve requirements.lock anew from pyproject.toml (takes minutes)
 	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --extra dev \
 	    --generate-hashes --allow-unsafe --strip-extras \
-	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	    --output-file requirements.lock pyproject.toml
+	    --no-emit-options --output-file requirements.lock pyproject.toml
+	@sed -i '/^--/d' requirements.lock  # options would name where this machine fetches from
 
 clean:  ## remove .venv and every cache; the database in .lockgate stays
 	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

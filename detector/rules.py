@@ -55,12 +55,10 @@ def hits(checks: list[Check], vector: Sequence[Any]) -> list[Hit]:
 
 def over_history(rules: Sequence[Rule], rows: pl.LazyFrame) -> pl.LazyFrame:
     """Each rule as a column `rule:<name>` holding the verdict it gives (0 approve, 1 hold, 2 block)."""
-    return rows.with_columns(
-        pl.when(rule.when.to_polars().is_null())
-        .then(int(Verdict.HOLD))
-        .when(rule.when.to_polars())
-        .then(int(rule.verdict))
-        .otherwise(int(Verdict.APPROVE))
-        .alias(f"rule:{rule.name}")
-        for rule in rules
-    )
+    return rows.with_columns(verdict_of(rule).alias(f"rule:{rule.name}") for rule in rules)
+
+
+def verdict_of(rule: Rule) -> pl.Expr:
+    fires = rule.when.to_polars()
+    verdict = pl.when(fires).then(int(rule.verdict)).otherwise(int(Verdict.APPROVE))
+    return pl.when(fires.is_null()).then(int(Verdict.HOLD)).otherwise(verdict)
