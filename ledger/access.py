@@ -14,7 +14,7 @@ import asyncpg
 from msgspec import Struct
 
 from ledger import store
-from ledger.errors import Forbidden, Invalid, Unauthenticated
+from ledger.errors import Forbidden, Invalid, NotFound, Unauthenticated
 
 log = logging.getLogger(__name__)
 
@@ -121,3 +121,11 @@ async def issue_key(conn: asyncpg.Connection, role: str, name: str, org_id: str 
     key = f"lg_{role}_{secrets.token_urlsafe(32)}"
     await conn.execute(store.SQL["api_key_add"], digest(key), name, role, org_id)
     return key
+
+
+async def revoke_key(conn: asyncpg.Connection | asyncpg.Pool, key: str, org_id: str | None = None) -> str:
+    """Revoke a key, of this org where one is named; its name. Raises NotFound where no such key is valid."""
+    name: str | None = await conn.fetchval(store.SQL["api_key_revoke"], digest(key), org_id)
+    if name is None:
+        raise NotFound("no such key, or it was revoked before")
+    return name

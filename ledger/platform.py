@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from ledger import funding, store
-from ledger.access import Access, digest, issue_key
+from ledger.access import Access, issue_key, revoke_key
 from ledger.answers import PROBLEMS
 from ledger.credits import MOST
 from ledger.errors import Conflict, NotFound
@@ -112,10 +112,7 @@ def add_keys(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.post("/orgs/{org_id}/keys/revoke", summary="Revoke an API key of an org")
     async def revoke(org_id: str, body: OldKey, authorization: Authorization = None) -> dict[str, Any]:
         await access.actor(authorization, "keys:write")
-        name = await pool.fetchval(store.SQL["api_key_revoke"], digest(body.key), org_id)
-        if name is None:
-            raise NotFound(f"org {org_id!r} has no such key, or it was revoked before")
-        return {"revoked": name}
+        return {"revoked": await revoke_key(pool, body.key, org_id)}
 
 
 def add_credits(routes: APIRouter, pool: asyncpg.Pool, access: Access, terms: Terms) -> None:

@@ -109,13 +109,13 @@ def version(as_json: AsJson = False) -> None:
     report({"version": version_of("lockgate")}, as_json, version_of("lockgate"))
 
 
-keys = typer.Typer(help="Issue API keys.", no_args_is_help=True)
+keys = typer.Typer(help="Issue and revoke API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 
 @keys.callback()
 def keys_door() -> None:
-    """Issue API keys."""
+    """Issue and revoke API keys."""
 
 
 @keys.command()
@@ -136,6 +136,19 @@ def create(
 
     key = with_connection(issue)
     report({"key": key, "role": role, "org": org, "name": name or role}, as_json, key)
+
+
+@keys.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="The key itself; - reads it from standard input, out of sight.")],
+    as_json: AsJson = False,
+) -> None:
+    """Revoke any key. Processes that know it stop honouring it within two seconds."""
+    from ledger import access
+
+    plain = sys.stdin.readline().strip() if key == "-" else key
+    name = with_connection(lambda conn: access.revoke_key(conn, plain))
+    report({"revoked": name}, as_json, f"revoked {name}")
 
 
 def with_connection(work: Work[T], *, create: bool = False) -> T:

@@ -155,6 +155,8 @@ def test_features_are_listed_with_type_and_meaning(lockgate: Run) -> None:
 def test_a_key_is_printed_once_and_only_for_an_org_that_exists(lockgate: Run, database: str) -> None:
     key = lockgate("keys", "create", "--role", "platform").stdout.strip()
     assert re.fullmatch(r"lg_platform_[\w-]{40,}", key)
+    assert lockgate("keys", "revoke", key).stdout.strip() == "revoked platform"
+    assert "no such key" in lockgate("keys", "revoke", key, status=1).stderr
     create = ("keys", "create", "--role", "owner")
     assert "org 'nobody' does not exist" in lockgate(*create, "--org", "nobody", status=1).stderr
     assert "'owner' needs org" in lockgate(*create, status=1).stderr
