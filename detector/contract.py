@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 from msgspec import Meta, Struct
 
-from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict
+from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 
 __all__ = [
     "Asked",
@@ -22,6 +22,8 @@ __all__ = [
     "Sitting",
     "Verdict",
     "body_schema",
+    "micros",
+    "moment",
 ]
 
 # $ alone would let a trailing newline pass

@@ -7,9 +7,24 @@ suspicious.
 from __future__ import annotations
 
 import enum
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from msgspec import Struct
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return (at - EPOCH) // MICROSECOND
+
+
+@lru_cache(maxsize=64)  # a batch shares its moment
+def moment(at: int) -> datetime:
+    return EPOCH + timedelta(microseconds=at)
 
 
 class Verdict(enum.IntEnum):

@@ -16,7 +16,7 @@ import msgspec
 
 from detector import store
 from detector.contract import Asked, Judged
-from detector.gift import Decision, Gift
+from detector.gift import Decision, Gift, moment
 from detector.judge import Detector
 
 ENCODE = msgspec.json.Encoder(order="deterministic").encode
@@ -78,7 +78,7 @@ def answer(gift: Gift, known: dict[str, Any], sitting: Any) -> Judged | None:
 def as_row(decision: Decision) -> dict[str, Any]:
     return {
         "id": decision.id,
-        "at": store.moment(decision.at),
+        "at": moment(decision.at),
         "verdict": decision.verdict.word,
         "hits": store.text(decision.hits),
         "generation": decision.generation,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,9 @@ import asyncpg
 import msgspec
 
 from detector.activity import HORIZON_US, Activity, State, role_of
-from detector.gift import WORDS, Decision, Event, Hit
+from detector.gift import WORDS, Decision, Event, Hit, micros, moment
 
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 HITS = msgspec.json.Decoder(list[Hit])
 TO_JSON = msgspec.json.Encoder()
 
@@ -25,16 +22,6 @@ RECORDED = (
     "id", "at", "seq", "look", "sender", "recipient", "amount", "ip", "device", "tier", "verdict", "refused", "hits",
     "vector", "generation", "model", "score", "retry_after_s", "payload_hash",
 )  # fmt: skip
-
-
-def micros(at: datetime) -> int:
-    """Microseconds since 1970."""
-    return (at - EPOCH) // MICROSECOND
-
-
-@lru_cache(maxsize=64)  # a batch shares its moment
-def moment(at: int) -> datetime:
-    return EPOCH + timedelta(microseconds=at)
 
 
 async def lock(conn: asyncpg.Connection, keys: Sequence[str]) -> tuple[dict[str, int], int, int | None]:

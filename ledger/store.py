@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
+from detector.contract import micros, moment
+
+__all__ = ["SQL", "append", "columns", "micros", "moment"]
+
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-
-def micros(at: datetime) -> int:
-    """Microseconds since 1970."""
-    return (at - EPOCH) // MICROSECOND
-
-
-@lru_cache(maxsize=64)  # a batch shares its moment
-def moment(at: int) -> datetime:
-    return EPOCH + timedelta(microseconds=at)
 
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
