@@ -46,8 +46,7 @@ class Access:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
-        self.known: dict[str, Actor] = {}
-        self.headers: dict[bytes, str] = {}
+        self.known: dict[bytes, Actor] = {}
         self.trusted_until = 0.0
 
     async def actor(self, authorization: str | None, scope: str) -> Actor:
@@ -55,11 +54,10 @@ class Access:
 
         Raises Unauthenticated without a valid key, Forbidden where its role lacks the scope.
         """
-        if authorization is None:
-            raise Unauthenticated("no API key; send it as 'Authorization: Bearer KEY'")
-        actor = self.known.get(authorization) if time.monotonic() < self.trusted_until else None
+        name = digest(bearer(authorization))
+        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
         if actor is None:
-            actor = await self.look_up(authorization)
+            actor = await self.look_up(name)
         if scope not in ROLES.get(actor.role, ()):
             raise Forbidden(f"a key of role {actor.role!r} may not do this; it needs the scope {scope!r}")
         return actor
@@ -71,36 +69,44 @@ class Access:
             raise Forbidden("this key is bound to no org")
         return actor.org_id
 
-    async def look_up(self, authorization: str) -> Actor:
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key:
-            raise Unauthenticated("the Authorization header must read 'Bearer KEY'")
-        name = digest(key.strip())
+    async def look_up(self, name: bytes) -> Actor:
         row = await self.pool.fetchrow(store.SQL["api_key"], name)
         if row is None:
             raise Unauthenticated("this API key is unknown or revoked")
         if len(self.known) >= MOST_KEYS:
             self.known.clear()
-            self.headers.clear()
-        actor = self.known[authorization] = Actor(row["name"], row["role"], row["org_id"])
-        self.headers[name] = authorization
+        actor = self.known[name] = Actor(*row)
         return actor
 
     async def watch(self) -> None:
-        """Hear of revoked keys for ever. While the database is silent nothing remembered is trusted."""
+        """Learn the keys there are, then hear of revoked ones for ever. While the database is silent nothing
+        remembered is trusted."""
         since = None
         while True:
             asked_at = time.monotonic()
             try:
+                if since is None:
+                    found = await self.pool.fetch(store.SQL["api_keys"], MOST_KEYS)
+                    self.known = {name: Actor(*row) for name, *row in found}
                 rows = await self.pool.fetch(store.SQL["api_keys_revoked"], since)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 log.warning("revoked keys: %s: %s", type(error).__name__, error)
             else:
                 since = rows[0]["now"]
                 for row in rows:
-                    self.known.pop(self.headers.pop(row["hash"], ""), None)
+                    self.known.pop(row["hash"], None)
                 self.trusted_until = asked_at + TRUST_S
             await asyncio.sleep(WATCH_EVERY_S)
+
+
+def bearer(authorization: str | None) -> str:
+    """The key in an `Authorization: Bearer KEY` header. Raises Unauthenticated where there is none."""
+    if authorization is None:
+        raise Unauthenticated("no API key; send it as 'Authorization: Bearer KEY'")
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise Unauthenticated("the Authorization header must read 'Bearer KEY'")
+    return key.strip()
 
 
 def digest(key: str) -> bytes:

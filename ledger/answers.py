@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from detector.contract import Decision
 from ledger import store
-from ledger.credits import Slice
+from ledger.credits import Org, Slice
 from ledger.transfers import Answer, Request, Status
 
 ENCODE = msgspec.json.Encoder().encode
@@ -69,14 +69,14 @@ def earlier(request: Request, answer: Any) -> Answer:
     return Answer(answer["status"], answer["body"], {"Idempotency-Replayed": "true"}, replayed=True)
 
 
-def refusal(request: Request, sender: Any, recipient: Any, slices: list[Slice] | None) -> tuple[str, Answer] | None:
+def refusal(request: Request, sender: Org, recipient: Org, slices: list[Slice] | None) -> tuple[str, Answer] | None:
     """Why the ledger itself refuses a gift: (reason, answer), or None where it does not."""
-    if sender["frozen"]:
+    if sender.frozen:
         return "org_frozen", problem(403, "org_frozen", "sending is frozen for this org; ask the platform's support")
-    if sender["identity"] == "none":
+    if sender.identity == "none":
         detail = "only an org with a verified identity may send; verify the identity of this org first"
         return "identity_required", problem(403, "identity_required", detail)
-    if recipient["frozen"]:
+    if recipient.frozen:
         detail = f"recipient {request.recipient!r} cannot receive gifts at present"
         return "recipient_frozen", problem(422, "recipient_unavailable", detail)
     if slices is None:

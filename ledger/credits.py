@@ -30,6 +30,18 @@ class Account(enum.StrEnum):
     REVOKED = "revoked"
 
 
+class Org(NamedTuple):
+    """A party of a gift as the gate reads it, in the order of ledger.gather()'s columns."""
+
+    id: str
+    tier: str
+    identity: str
+    frozen: bool
+    owner: str | None
+    created_at: datetime
+    available: int
+
+
 class Grant(Struct, gc=False):
     """A parcel of credits as far as spending it goes; the table holds the rest of its nature."""
 

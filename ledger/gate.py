@@ -15,7 +15,7 @@ import asyncpg
 
 from detector.contract import Decision, Gift, Parties, Sitting
 from ledger import answers, store
-from ledger.credits import Entry, Grant, Slice, cut, posting
+from ledger.credits import Entry, Grant, Org, Slice, cut, posting
 from ledger.scorer import Scorer
 from ledger.transfers import FIRST_STATUS, Answer, Request, Status
 
@@ -34,7 +34,7 @@ class Book:
 
     now: int
     lock_s: int
-    orgs: dict[str, Any]
+    orgs: dict[str, Org]
     answers: dict[tuple[str, str], Any]
     grants: dict[str, list[Grant]]
     available: dict[str, int] = field(default_factory=dict)
@@ -116,17 +116,19 @@ class Gate:
             most,
             None if at is None else store.moment(at),
         )
+        now, *rest, found = row
+        orgs, owners, *parcels = rest[: len(Org._fields)], *rest[len(Org._fields) :]
+        by_id = {org[0]: Org(*org) for org in zip(*orgs, strict=True)} if orgs[0] else {}
         grants: dict[str, list[Grant]] = {sender: [] for sender in senders}
-        for grant in row["grants"]:
-            grants[grant["org_id"]].append(Grant(grant["id"], grant["available"], grant["origin"], grant["rooted_at"]))
-        orgs = {org["id"]: org for org in row["orgs"]}
+        for owner, *parcel in zip(owners, *parcels, strict=True) if owners else ():
+            grants[owner].append(Grant(*parcel))
         return Book(
-            now=store.micros(row["now"]),
+            now=store.micros(now),
             lock_s=self.lock_s,
-            orgs=orgs,
-            answers={(answer["org_id"], answer["key"]): answer for answer in row["answers"]},
+            orgs=by_id,
+            answers={(answer["org_id"], answer["key"]): answer for answer in found},
             grants=grants,
-            available={sender: orgs[sender]["available"] for sender in senders if sender in orgs},
+            available={sender: by_id[sender].available for sender in senders if sender in by_id},
         )
 
     async def record(self, conn: asyncpg.Connection, outcomes: list[Outcome], sitting: Sitting) -> None:
@@ -166,10 +168,10 @@ class Gate:
         )
 
 
-def parties(requests: Sequence[Request], orgs: dict[str, Any]) -> list[Parties]:
+def parties(requests: Sequence[Request], orgs: dict[str, Org]) -> list[Parties]:
     """What to lock for the requests that can be judged: those between orgs that exist."""
     return [
-        Parties(one.sender, one.recipient, one.ip, one.device, orgs[one.sender]["tier"])
+        Parties(one.sender, one.recipient, one.ip, one.device, orgs[one.sender].tier)
         for one in requests
         if one.sender in orgs and one.recipient in orgs
     ]
@@ -219,7 +221,7 @@ def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
     sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
     now = book.now if request.at is None else request.at
     tops = [store.micros(one.grant.rooted_at) for one in slices if one.grant.origin == "purchase"]
-    owner = sender["owner"]
+    owner = sender.owner
     return Gift(
         request.id,
         request.sender,
@@ -228,14 +230,14 @@ def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
         request.payload_hash,
         request.ip,
         request.device,
-        sender["tier"],
-        recipient["tier"],
-        sender["identity"],
-        age_s(sender["created_at"], now),
-        age_s(recipient["created_at"], now),
+        sender.tier,
+        recipient.tier,
+        sender.identity,
+        age_s(sender.created_at, now),
+        age_s(recipient.created_at, now),
         book.available[request.sender],
         max(0, now - max(tops)) // 1_000_000 if tops else None,
-        owner is not None and owner == recipient["owner"],
+        owner is not None and owner == recipient.owner,
     )
 
 

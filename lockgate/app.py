@@ -33,6 +33,7 @@ from ledger.gate import Gate
 from ledger.transfers import Answer
 from lockgate import postgres
 from lockgate.config import Settings
+from lockgate.front import Front
 from lockgate.group_commit import PASSING, GroupCommit, Unavailable
 
 log = logging.getLogger(__name__)
@@ -142,16 +143,16 @@ class Works:
         return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-def create() -> FastAPI:
+def create() -> Front:
     """The application for the settings in the environment; DATABASE_URL must name a migrated database."""
     return build(Settings.from_env(os.environ))
 
 
-def build(settings: Settings) -> FastAPI:
+def build(settings: Settings) -> Front:
     """An application whose works start and stop with it, and whose routes are made of them."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Front) -> AsyncIterator[None]:
         if settings.database_url is None:
             raise RuntimeError("DATABASE_URL is not set; start with 'lockgate serve', which sets it for its workers")
         pool = await postgres.pool(settings.database_url, size=CONNECTIONS)
@@ -159,6 +160,7 @@ def build(settings: Settings) -> FastAPI:
         async with pool.acquire() as conn:
             await works.detector.adopt(conn, await store.active(conn))
         add_routes(app, works, settings)
+        app.open_direct()
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
@@ -172,7 +174,7 @@ def build(settings: Settings) -> FastAPI:
             await asyncio.gather(*tasks, return_exceptions=True)
             await pool.close()
 
-    app = FastAPI(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False)
+    app = Front(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False)
     add_problems(app)
     return app
 

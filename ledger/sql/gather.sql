@@ -1,2 +1,1 @@
-select (g).now, (g).orgs, (g).answers, (g).grants
-from ledger.gather($1::text[], $2::text[], $3::text[], $4::text[], $5, $6, $7::timestamptz) g
+select * from ledger.gather($1::text[], $2::text[], $3::text[], $4::text[], $5, $6, $7::timestamptz)
