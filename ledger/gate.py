@@ -6,7 +6,7 @@ knows whether the commit happened: the senders' locks come first, and the answer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -116,19 +116,17 @@ class Gate:
             most,
             None if at is None else store.moment(at),
         )
-        now, *rest, found = row
-        orgs, owners, *parcels = rest[: len(Org._fields)], *rest[len(Org._fields) :]
-        by_id = {org[0]: Org(*org) for org in zip(*orgs, strict=True)} if orgs[0] else {}
+        orgs = {org.id: org for org in map(Org._make, rows(row[1:8]))}
         grants: dict[str, list[Grant]] = {sender: [] for sender in senders}
-        for owner, *parcel in zip(owners, *parcels, strict=True) if owners else ():
+        for owner, *parcel in rows(row[8:13]):
             grants[owner].append(Grant(*parcel))
         return Book(
-            now=store.micros(now),
+            now=store.micros(row["now"]),
             lock_s=self.lock_s,
-            orgs=by_id,
-            answers={(answer["org_id"], answer["key"]): answer for answer in found},
+            orgs=orgs,
+            answers={(answer["org_id"], answer["key"]): answer for answer in row["answers"]},
             grants=grants,
-            available={sender: by_id[sender].available for sender in senders if sender in by_id},
+            available={sender: orgs[sender].available for sender in senders if sender in orgs},
         )
 
     async def record(self, conn: asyncpg.Connection, outcomes: list[Outcome], sitting: Sitting) -> None:
@@ -166,6 +164,11 @@ class Gate:
             at if blocked else None,
             "blocked" if blocked else None,
         )
+
+
+def rows(columns: Sequence[list[Any] | None]) -> Iterable[tuple[Any, ...]]:
+    """The rows of ledger.gather()'s parallel columns, which are null where there is no row."""
+    return zip(*(column or () for column in columns), strict=True)
 
 
 def parties(requests: Sequence[Request], orgs: dict[str, Org]) -> list[Parties]:

@@ -33,7 +33,7 @@ from ledger.gate import Gate
 from ledger.transfers import Answer
 from lockgate import postgres
 from lockgate.config import Settings
-from lockgate.front import Front
+from lockgate.front import MOST_BODY, Front
 from lockgate.group_commit import PASSING, GroupCommit, Unavailable
 
 log = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def build(settings: Settings) -> Front:
             await asyncio.gather(*tasks, return_exceptions=True)
             await pool.close()
 
-    app = Front(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False)
+    app = Front(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False, max_body_size=MOST_BODY)
     add_problems(app)
     return app
 

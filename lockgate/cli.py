@@ -31,6 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 OWNED = {
     "policy": ("detector.cli:app", "Check, compare, activate and roll back policies."),
     "replay": ("lockgate.replay:command", "Play a history file through the real thing, on a virtual clock."),
+    "simulate": ("training.cli:simulate", "Write a synthetic platform as a history file."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 

@@ -10,11 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from ledger.api import Direct
 
 log = logging.getLogger(__name__)
+# 500 gifts with the longest notes, every character escaped, are below 2 MB.
+MOST_BODY = 4_000_000
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -28,7 +31,12 @@ class Front(FastAPI):
         self.direct = {route.path: route.endpoint for route in self.router.routes if isinstance(route, Direct)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self.direct.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if scope["type"] != "http":
+            return await super().__call__(scope, receive, send)
+        length = body_length(scope)
+        endpoint = self.direct.get(scope["path"]) if scope["method"] == "POST" and length is not None else None
+        if length is not None and length > MOST_BODY:
+            endpoint = too_large
         if endpoint is None:
             return await super().__call__(scope, receive, send)
         request = Request(scope, receive)
@@ -46,3 +54,13 @@ class Front(FastAPI):
             log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         response: Response = await handler(request, error)
         return response
+
+
+def body_length(scope: Scope) -> int | None:
+    """How long the request says that its body is; what does not say so is counted by the middleware as it comes."""
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(length) if length.isdigit() else None
+
+
+async def too_large(request: Request) -> Response:
+    raise HTTPException(413, f"the body is over {MOST_BODY} bytes; send fewer gifts in one request")

@@ -40,13 +40,18 @@ begin
         cross join lateral (select * from ledger.answers a where a.org_id = w.org_id and a.key = w.key limit 1) a);
 end $$;
 
--- One pass over the entries and one statement, where there were four.
+-- Both balances in one statement, where there were three.
 create or replace function ledger.post_entries() returns trigger language plpgsql as $$
 declare
     unbalanced text;
     orgs_missing bigint;
     grants_missing bigint;
 begin
+    select posting_id into unbalanced from entered group by posting_id having sum(amount) <> 0 limit 1;
+    if found then
+        raise exception 'posting % does not sum to zero', unbalanced
+            using errcode = 'check_violation', constraint = 'posting_sums_to_zero';
+    end if;
     with moved as materialized (
         select org_id, grant_id, coalesce(sum(amount) filter (where account = 'available'), 0)::bigint as available,
             coalesce(sum(amount) filter (where account = 'reserved'), 0)::bigint as reserved
@@ -61,14 +66,9 @@ begin
             open = g.available + d.available > 0 or g.reserved + d.reserved > 0
         from moved d where g.id = d.grant_id and g.org_id = d.org_id returning 1
     )
-    select (select posting_id from entered group by posting_id having sum(amount) <> 0 limit 1),
-        (select count(*) from of_orgs) - (select count(*) from orgs),
+    select (select count(*) from of_orgs) - (select count(*) from orgs),
         (select count(*) from moved) - (select count(*) from grants)
-    into unbalanced, orgs_missing, grants_missing;
-    if unbalanced is not null then
-        raise exception 'posting % does not sum to zero', unbalanced
-            using errcode = 'check_violation', constraint = 'posting_sums_to_zero';
-    end if;
+    into orgs_missing, grants_missing;
     if orgs_missing > 0 then
         raise exception 'entries name an org that does not exist'
             using errcode = 'foreign_key_violation', constraint = 'entries_org_exists';
