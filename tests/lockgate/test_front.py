@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from lockgate.front import MOST_BODY
-from tests.support import NEVER_FIRES, House, new_key, open_door
+from tests.support import House, new_key, open_door
 
 PATHS = ["/v1/billing/credits/transfer", "/v1/billing/credits/transfer/batch"]
 
