@@ -1,0 +1,170 @@
+"""The table of the model's features, as data: adding a feature is adding a row. The law kept here: one meaning, two
+executors. `training/features.py` reads these rows over a history, `detector/live.py` at the gate, bit-equal.
+
+A row is a fact of the gift, an aggregate over earlier gifts, or derived: an SQL expression over the other rows.
+
+* Gifts stand in order (at, order of input); only gifts before this one count. A window of w at t holds the gifts
+  with at > t - w; windows are compared in microseconds, ages and gaps are whole seconds, cut off.
+* Amounts are micro-credits, each counted as LARGEST at most, so that no sum leaves 64 bits.
+* A label is known at t from the later of its `label_at` and its own gift's time, and only if its gift is earlier.
+* A row whose `needs` the history does not have is null, and so is whatever is derived from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from detector.expressions import ColumnType, parse
+from detector.feature_derived import DERIVED, Derived
+from detector.feature_words import ABOUT, FACTS, GRAPH, HABITS, LABELS, MARKS
+
+HOUR_S, DAY_S = 3_600, 86_400
+WINDOWS_S = {"1h": HOUR_S, "24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S}
+LABEL_WINDOWS_S = {"7d": 7 * DAY_S, "30d": 30 * DAY_S}
+HORIZON_S = 30 * DAY_S  # habits, pairs and the graph look back this far
+HABIT = 64  # most gifts that a habit looks back on
+SURE = 3  # fewest gifts of a habit that tell an excess
+EXCESS_CAP = 10_000  # percent
+UNUSUAL = 300  # percent of the habit from which a gift does not teach it
+PLAIN = 200  # percent of the habit under which a fraud looks usual
+PAIR = 32  # most gifts of one pair that are counted
+NEAR = 8  # most counterparts that an org's short list names
+FAR = 16  # most ancestors that a gift names
+DEPTH = 8  # how far back its ancestors go
+HOPS = 15  # longest chain that is told
+LARGEST = 10**15  # micro-credits: a billion credits
+LIMITS = (HORIZON_S, HABIT, SURE, EXCESS_CAP, UNUSUAL, PLAIN, PAIR, NEAR, FAR, DEPTH, HOPS, LARGEST)
+
+LABELLED = ("fraud", "label_at")
+INT, FLOAT = ColumnType.INT, ColumnType.FLOAT
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One feature. `direction` says which end is suspicious; `needs` names the history columns it cannot do without.
+
+    An aggregate has a source (whose gifts), a window and perhaps bounds (low <= excess < high); a derived row an
+    expression.
+    """
+
+    name: str
+    kind: str  # fact, aggregate or derived
+    type: ColumnType
+    direction: str  # high, low or none
+    description: str
+    false_alarms: str
+    needs: tuple[str, ...] = ()
+    source: str | None = None
+    aggregate: str | None = None
+    window_s: int | None = None
+    bounds: tuple[int, int] | None = None
+    expression: str | None = None
+
+
+def facts() -> Iterator[Row]:
+    for name, (direction, needs, description, false_alarms) in FACTS.items():
+        yield Row(name, "fact", INT, direction, description, false_alarms, needs)
+
+
+def activity(source: str, about: str, others: str) -> Iterator[Row]:
+    """Count, sum and distinct counterparts of one source in every window, and its gap."""
+    catches, false_alarms = ABOUT[source][2:]
+    for label, window_s in WINDOWS_S.items():
+        for word, aggregate, what in (
+            ("count", "count", f"{about} in the last {label}"),
+            ("sum", "sum", f"micro-credits of {about} in the last {label}"),
+            (others, "distinct", f"distinct {others} of {about} in the last {label}"),
+        ):
+            row = Row(f"{source}_{word}_{label}", "aggregate", INT, "high", f"{what}: {catches}", false_alarms)
+            yield replace(row, source=source, aggregate=aggregate, window_s=window_s)
+    text = f"seconds since the latest of {about}, null if none in 30 d: a burst after silence, or a machine's pace"
+    row = Row(f"{source}_gap_s", "aggregate", INT, "none", text, "orgs that are away for a while, or pay in runs")
+    yield replace(row, source=source, aggregate="gap_s", window_s=HORIZON_S)
+
+
+def pair() -> Iterator[Row]:
+    text = f"gifts from this sender to this recipient in 30 d, {PAIR} at most: first dealings, where theft goes"
+    row = Row("pair_count_30d", "aggregate", INT, "low", text, "every honest pair has a first gift")
+    yield replace(row, source="pair", aggregate="count", window_s=HORIZON_S)
+    text = "seconds since the latest gift of this pair, null if none in 30 d: a pair that starts to repeat quickly"
+    row = Row("pair_gap_s", "aggregate", INT, "none", text, "shared projects paid in several steps")
+    yield replace(row, source="pair", aggregate="gap_s", window_s=HORIZON_S)
+
+
+def habits() -> Iterator[Row]:
+    for source, about in (
+        ("sender_habit", "the sender's habit"),
+        ("sender_clean", "the sender's habit without known frauds, and with the unusual gifts known as good"),
+    ):
+        for word, (direction, description, false_alarms) in HABITS.items():
+            text = description.format(habit=about)
+            row = Row(f"{source}_{word}", "aggregate", INT, direction, text, false_alarms)
+            yield replace(row, source=source, aggregate=word, window_s=HORIZON_S)
+    for name, (source, low, high, days, description, false_alarms) in MARKS.items():
+        row = Row(name, "aggregate", INT, "high", description, false_alarms)
+        yield replace(row, source=source, aggregate="marked", window_s=days * DAY_S, bounds=(low, high))
+    text = f"of the sender's latest {HABIT} gifts of 30 d, those within an hour of this time of day: strange hours"
+    row = Row("sender_same_hour", "aggregate", INT, "low", text, "travel, holidays, a new colleague elsewhere")
+    yield replace(row, source="sender", aggregate="same_hour", window_s=HORIZON_S)
+
+
+def labels(source: str) -> Iterator[Row]:
+    about = ABOUT[source][0]
+    for label, window_s in LABEL_WINDOWS_S.items():
+        for word in ("labels", "frauds"):
+            yield labelled(source, f"{word}_{label}", word, window_s, about, label)
+    yield labelled(source, "frauds_plain_30d", "frauds_plain", HORIZON_S, about, "30d")
+    for word in ("streak", "streak_plain", "streak_age_s", "good_age_s", "fraud_age_s"):
+        yield labelled(source, word, word, 2 * HORIZON_S if word == "good_age_s" else HORIZON_S, about, "30d")
+
+
+def labelled(source: str, tail: str, aggregate: str, window_s: int, about: str, label: str) -> Row:
+    direction, description, false_alarms = LABELS[aggregate]
+    text = description.format(about=about, label=label)
+    row = Row(f"{source}_{tail}", "aggregate", INT, direction, text, false_alarms, LABELLED)
+    return replace(row, source=source, aggregate=aggregate, window_s=window_s)
+
+
+def graph() -> Iterator[Row]:
+    for name, (direction, description, false_alarms) in GRAPH.items():
+        row = Row(name, "aggregate", INT, direction, description, false_alarms)
+        yield replace(row, source="graph", aggregate=name, window_s=HORIZON_S)
+
+
+def derived(one: Derived, rows: Mapping[str, Row]) -> Row:
+    """A derived row needs what its operands need."""
+    expression = parse(one.expression, {name: row.type for name, row in rows.items()})
+    needs = dict.fromkeys(need for name in sorted(expression.columns) for need in rows[name].needs)
+    row = Row(one.name, "derived", expression.type, one.direction, one.description, one.false_alarms, tuple(needs))
+    return replace(row, expression=one.expression)
+
+
+def table() -> dict[str, Row]:
+    rows = [*facts()]
+    for source, (about, others, *_) in ABOUT.items():
+        rows += activity(source, about, others)
+    rows += [*pair(), *habits()]
+    for source in ABOUT:
+        rows += labels(source)
+    rows += graph()
+    known = {row.name: row for row in rows}
+    return known | {one.name: derived(one, known) for one in DERIVED}
+
+
+def canonical(rows: Iterable[Row]) -> str:
+    """Everything about the rows that a vector depends on, as text; not what only people read."""
+    told = ("name", "kind", "needs", "source", "aggregate", "window_s", "bounds", "expression")
+    return json.dumps([LIMITS, [[row.type.value, *(getattr(row, field) for field in told)] for row in rows]])
+
+
+def digest(rows: Iterable[Row]) -> str:
+    return hashlib.sha256(canonical(rows).encode()).hexdigest()
+
+
+TABLE: dict[str, Row] = table()
+NAMES: tuple[str, ...] = tuple(TABLE)
+TYPES: dict[str, ColumnType] = {name: row.type for name, row in TABLE.items()}
+HASH: str = digest(TABLE.values())

@@ -1,0 +1,122 @@
+"""Kernels: what sorts a history by org, and the windows of count, sum, distinct and gap. Law: a row sees earlier rows.
+
+Rows stand in order (at, input order). A kernel goes org by org through gathered copies, so that it reads memory in
+order, and writes its columns by row. All is int64: times in microseconds, amounts in micro-credits, NULL for what is
+not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from detector.feature_table import HORIZON_S, PAIR
+
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+NULL = int(np.iinfo(np.int64).min)
+NONE = -1  # no row before
+SECOND = 1_000_000
+HORIZON = HORIZON_S * SECOND
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def jit(function: Function) -> Function:
+    """Compiled at the first call, kept on disk, run without the interpreter's lock."""
+    return cast(Function, njit(cache=True, nogil=True)(function))
+
+
+@jit
+def grouped(code: I64, keys: int) -> tuple[I64, I64]:
+    """Rows of each key, in order: rows[start[k]:start[k + 1]] (a counting sort)."""
+    start = np.zeros(keys + 1, np.int64)
+    for k in code:
+        start[k + 1] += 1
+    start = np.cumsum(start)
+    fill = start[:-1].copy()
+    rows = np.empty(len(code), np.int64)
+    for i in range(len(code)):
+        rows[fill[code[i]]] = i
+        fill[code[i]] += 1
+    return start, rows
+
+
+@jit
+def neighbours(start: I64, rows: I64, other: I64) -> tuple[I64, I64]:
+    """For each row the previous and the next row of the same (key, other); NONE and len(rows) where there is none."""
+    n = len(rows)
+    before, after = np.full(n, NONE, np.int64), np.full(n, n, np.int64)
+    last, owner = np.full(len(start) - 1, NONE, np.int64), np.full(len(start) - 1, NONE, np.int64)
+    for k in range(len(start) - 1):
+        for p in range(start[k], start[k + 1]):
+            i, o = rows[p], other[rows[p]]
+            if owner[o] == k:
+                before[i] = last[o]
+                after[last[o]] = i
+            owner[o] = k
+            last[o] = i
+    return before, after
+
+
+def blank(columns: int, rows: int) -> I64:
+    """Room for columns. NumPy asks the system for huge pages; memory from a kernel costs a page fault every 4 KB."""
+    return np.empty((columns, rows), np.int64)
+
+
+@jit
+def windows(
+    asking: I64,
+    asking_rows: I64,
+    start: I64,
+    rows: I64,
+    at: I64,
+    amount: I64,
+    before: I64,
+    after: I64,
+    spans: I64,
+    out: I64,
+) -> None:
+    """Count, sum and distinct counterparts of the org's gifts in each span, then seconds since the latest of them.
+
+    `asking` groups the gifts that ask by the org that they ask about; `before` and `after` link the gifts of a pair."""
+    wide = len(spans)
+    when, value, previous, following = at[rows], amount[rows], before[rows], after[rows]
+    lo, total, kinds = np.empty(wide, np.int64), np.empty(wide, np.int64), np.empty(wide, np.int64)
+    for k in range(len(asking) - 1):
+        hi, end = start[k], start[k + 1]
+        lo[:], total[:], kinds[:] = hi, 0, 0
+        for p in range(asking[k], asking[k + 1]):
+            i = asking_rows[p]
+            now = at[i]
+            while hi < end and rows[hi] < i:
+                for w in range(wide):
+                    total[w] += value[hi]
+                    kinds[w] += hi == lo[w] or previous[hi] < rows[lo[w]]
+                hi += 1
+            for w in range(wide):
+                first, floor = lo[w], now - spans[w]
+                while first < hi and when[first] <= floor:
+                    total[w] -= value[first]
+                    kinds[w] -= following[first] >= i  # the gifts of a pair that came in are those before i
+                    first += 1
+                lo[w] = first
+                out[3 * w, i], out[3 * w + 1, i], out[3 * w + 2, i] = hi - first, total[w], kinds[w]
+            out[3 * wide, i] = (now - when[hi - 1]) // SECOND if hi > lo[wide - 1] else NULL
+
+
+@jit
+def pairs(before: I64, at: I64, out: I64) -> None:
+    """Earlier gifts of the pair within the horizon, PAIR at most; seconds since the latest of them."""
+    for i in range(len(at)):
+        floor = at[i] - HORIZON
+        j, n = before[i], 0
+        out[1, i] = (at[i] - at[j]) // SECOND if j != NONE and at[j] > floor else NULL
+        while j != NONE and at[j] > floor and n < PAIR:
+            n += 1
+            j = before[j]
+        out[0, i] = n
