@@ -32,6 +32,8 @@ OWNED = {
     "policy": ("detector.cli:app", "Check, compare, activate and roll back policies."),
     "replay": ("lockgate.replay:command", "Play a history file through the real thing, on a virtual clock."),
     "simulate": ("training.cli:simulate", "Write a synthetic platform as a history file."),
+    "train": ("training.cli:train", "Learn a model from a history file, as of a day."),
+    "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 

@@ -1,4 +1,4 @@
-"""The offline commands: `lockgate simulate`. Law: what cannot be done is said before any work begins."""
+"""`lockgate simulate`, `train`, `score-history`. Law: what cannot be done is said before any work begins."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Histories = Annotated[list[str], typer.Option(help="A history file, or a glob in quotes; may be given again.")]
+Cache = Annotated[Path, typer.Option(help="Where computed features are kept; remove it at will.")]
 Step = Callable[[str, float], None]
 ENDINGS = (".parquet", ".csv")
 # A constant of training.simulate too, which is not imported to show the help.
 START = "2026-01-05T00:00:00Z"
+CACHE = Path(".lockgate/cache")
 
 app = typer.Typer(help="What is learned offline.", no_args_is_help=True, add_completion=False)
 
@@ -65,6 +68,78 @@ def simulate(
     report({**shape, "seconds": round(time.monotonic() - began, 2)}, as_json, told(shape))
 
 
+@app.command()
+def train(
+    history: Histories,
+    as_of: Annotated[str, typer.Option(help="Learn from what was known at this moment, RFC 3339.")],
+    out: Annotated[str, typer.Option(help="The model's name, for models/NAME; or a path with a slash.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed and gifts give the same scores.")] = 0,
+    false_holds: Annotated[float, typer.Option(help="Share of good gifts that may be held.")] = 0.005,
+    good_blocked: Annotated[float, typer.Option(help="Highest share of good gifts that may be blocked.")] = 0.0005,
+    cache: Cache = CACHE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn a model from a history, as of a day, and write it with its card as models/NAME."""
+    began = time.monotonic()
+    with mended("train"), progress(quiet or as_json) as step:
+        moment_of = moment(as_of, "--as-of")
+        directory = model_path(out)
+        if directory.exists():
+            raise TrainingError(f"{directory} is there already: name another model, or remove it")
+        from training.jobs import learn
+
+        shape = learn(history, moment_of, directory, seed, (false_holds, good_blocked), cache, step)
+    seconds = round(time.monotonic() - began, 2)
+    report({**shape, "seconds": seconds}, as_json, f"{shape['card']}\n{directory}: made in {seconds} s")
+
+
+@app.command("score-history")
+def score_history(
+    history: Histories,
+    model: Annotated[str, typer.Option(help="The model's name, or the path of its directory.")],
+    out: Annotated[Path, typer.Option(help="Where the scores go, .parquet or .csv; it replaces what is there.")],
+    start: Annotated[str | None, typer.Option("--from", help="The first moment scored; by default, all.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="The moment before which scoring ends.")] = None,
+    cache: Cache = CACHE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score past gifts, each from what was known at its moment: id, score (high = suspicious), verdict, reasons."""
+    began = time.monotonic()
+    with mended("score-history"), progress(quiet or as_json) as step:
+        wanted(out)
+        first = moment(start, "--from") if start else datetime.min.replace(tzinfo=UTC)
+        last = moment(end, "--to") if end else datetime.max.replace(tzinfo=UTC)
+        from training.jobs import judge
+
+        scores = judge(history, model_path(model), first, last, cache, step)
+        flat = scores.with_columns(scores["reasons"].list.join(";")) if out.suffix.lower() == ".csv" else scores
+        write(flat, out)
+    verdicts = dict(scores["verdict"].value_counts(sort=True).iter_rows())
+    seconds = round(time.monotonic() - began, 2)
+    shape = {"rows": scores.height, "verdicts": verdicts, "path": str(out), "seconds": seconds}
+    text = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items()) or "no gift in that time"
+    report(shape, as_json, f"{out}: {scores.height:,} gifts in {seconds} s: {text}")
+
+
+@contextmanager
+def mended(command: str) -> Iterator[None]:
+    """A fault that the operator can mend is one line on standard error and exit status 1."""
+    from models.errors import ModelError
+
+    try:
+        yield
+    except (TrainingError, ModelError, OSError) as error:
+        typer.echo(f"lockgate {command}: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def model_path(name: str) -> Path:
+    """models/NAME under the current directory, unless the name is a path."""
+    return Path(name) if "/" in name else Path("models") / name
+
+
 def wanted(out: Path) -> None:
     """Refuse, before any work, a path that no history can be written to."""
     if out.suffix.lower() not in ENDINGS:
@@ -77,11 +152,11 @@ def wanted(out: Path) -> None:
         raise TrainingError(f"{out} cannot be written by this user: change its permissions, or name another path")
 
 
-def moment(text: str) -> datetime:
+def moment(text: str, option: str = "start") -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise TrainingError(f"start is {text!r}: give a day or a time such as {START}") from None
+        raise TrainingError(f"{option} is {text!r}: give a day or a time such as {START}") from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 

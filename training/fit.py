@@ -1,0 +1,221 @@
+"""The recipe: history → split → features → model as artifact content. Law: nothing after `as_of` is looked at.
+
+With enough known frauds it is a booster, calibrated on the held slice by a twin that has not seen that slice. Without,
+it is surprises, calibrated on the gap's gifts, frauds and all, which errs on the calm side. A gift that nobody has
+called fraud by `as_of` counts as good: labels of good gifts come last, if ever, and leaving these gifts out would teach
+that new gifts are frauds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from models.artifact import Content
+from models.calibration import Calibration, Conformal, curve
+from models.logistic import logistic
+from models.manifest import Window
+from models.tails import tails as laid
+from training import boosting, export, surprises, thresholds
+from training.card import Held, with_card
+from training.errors import TrainingError
+from training.evaluate import Floats, unknown_senders
+from training.split import Bools, Rows, Split, frauds, known, split
+
+# Known frauds from which on the booster is fitted: with fewer, surprises rank better (the study).
+ENOUGH = 100
+FALSE_HOLD_RATE = 0.005
+GOOD_BLOCKED = 0.0005
+MAX_AGE_S = 90 * 86_400
+CHECK_ROWS = 64
+LEAST_ROWS = 200
+
+Step = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the operator states. `false_hold_rate` and `good_blocked` are shares of the good gifts."""
+
+    as_of: datetime
+    name: str = "model"
+    seed: int = 0
+    false_hold_rate: float = FALSE_HOLD_RATE
+    good_blocked: float = GOOD_BLOCKED
+    enough: int = ENOUGH
+    iterations: int = boosting.ITERATIONS
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is learned from: `train` and `held` are row numbers, `vectors` and `fraud` those of `train`.
+
+    The held slice is the end of train, `early` rows after its beginning.
+    """
+
+    rows: pl.DataFrame
+    names: tuple[str, ...]
+    spans: Split
+    train: Rows
+    held: Rows
+    vectors: Floats
+    fraud: Bools
+
+    @property
+    def early(self) -> int:
+        return len(self.train) - len(self.held)
+
+
+def fit(
+    rows: pl.DataFrame,
+    features: pl.DataFrame,
+    wish: Wish,
+    feature_table_hash: str,
+    step: Step = lambda stage, share: None,
+) -> Content:
+    """A model of the history `rows`, by time, whose features are the rows of `features`, as of `wish.as_of`."""
+    _refuse(rows, features, wish)
+    step("choosing rows", 0.3)
+    lesson = _lesson(rows, features, wish)
+    enough = lesson.fraud.sum() >= wish.enough and lesson.fraud[: lesson.early].any()
+    if enough:
+        content, held = _supervised(lesson, wish, feature_table_hash, step)
+    else:
+        gap = matrix(features, lesson.spans.gap.rows(rows["at"]))
+        content, held = _unsupervised(lesson, gap, wish, feature_table_hash, step)
+    step("writing the card", 0.9)
+    return with_card(content, held, lesson.vectors, lesson.early)
+
+
+def matrix(features: pl.DataFrame, numbers: Rows) -> Floats:
+    """These rows as float64, a null as NaN."""
+    chosen = features[numbers].cast(pl.Float64).fill_null(float("nan"))
+    return np.ascontiguousarray(chosen.to_numpy(), dtype=np.float64)
+
+
+def _refuse(rows: pl.DataFrame, features: pl.DataFrame, wish: Wish) -> None:
+    if rows.height != features.height:
+        raise TrainingError(f"{rows.height} gifts and {features.height} rows of features: compute them of these gifts")
+    if not rows.height:
+        raise TrainingError("the history has no good row: see which rows were refused, and mend them")
+    for name in ("false_hold_rate", "good_blocked"):
+        if not 0 < (rate := getattr(wish, name)) < 1:
+            raise TrainingError(f"{name} is {rate}: give a share of the good gifts, such as 0.005 for 0.5 %")
+
+
+def _lesson(rows: pl.DataFrame, features: pl.DataFrame, wish: Wish) -> Lesson:
+    spans = split(rows["at"][0], wish.as_of)
+    train = spans.train.rows(rows["at"])
+    if len(train) < LEAST_ROWS:
+        raise TrainingError(
+            f"{len(train)} gifts from {spans.train.start.isoformat()} to {spans.train.end.isoformat()} are too few "
+            f"to learn from: {LEAST_ROWS} at least; give a longer history or a later --as-of"
+        )
+    vectors, names = matrix(features, train), tuple(features.columns)
+    held = spans.held.rows(rows["at"])
+    return Lesson(rows, names, spans, train, held, vectors, frauds(rows, wish.as_of)[train])
+
+
+def _supervised(lesson: Lesson, wish: Wish, feature_table_hash: str, step: Step) -> tuple[Content, Held]:
+    """The twin learns from the early span and is calibrated on the held one; what serves learns from both."""
+    vectors, fraud, early = lesson.vectors, lesson.fraud, lesson.early
+    share = boosting.share_of(fraud)
+    step("fitting the twin that calibrates", 0.35)
+    twin = boosting.boost(vectors[:early], fraud[:early], wish.seed, share=share, iterations=wish.iterations)
+    margins = twin.margins(vectors[early:])
+    platt = boosting.platt(margins, fraud[early:])
+    scores = logistic(margins * platt.a + platt.b)
+    step("fitting the model that serves", 0.6)
+    booster = boosting.boost(vectors, fraud, wish.seed, share=share, iterations=wish.iterations)
+    conformal = thresholds.conformal(scores[~fraud[early:]])
+    calibration = Calibration(
+        supervised=1.0,
+        platt=platt,
+        tail_copies=booster.tail_copies(lesson.names),
+        conformal=conformal,
+        thresholds=_thresholds(conformal, wish),
+    )
+    sample = boosting.with_copies(vectors[_spread(vectors)], booster.copied, booster.floors)
+    content = _content(lesson, wish, feature_table_hash, calibration)
+    content = replace(content, supervised=export.checkpoint(booster.estimator, sample))
+    return content, _held(lesson, scores, "a twin that learned only from what came before")
+
+
+def _unsupervised(lesson: Lesson, gap: Floats, wish: Wish, feature_table_hash: str, step: Step) -> tuple[Content, Held]:
+    """Surprises by the training span, calibrated on the gap; where that is too empty, on the training span."""
+    step("how far out each feature is", 0.5)
+    tails = surprises.tails(lesson.vectors, lesson.names)
+    if not tails:
+        raise TrainingError("none of the features says anything about these gifts: give a longer history")
+    table = laid(tails, lesson.names)
+    # A p-value of the rate asked for needs some scores beyond it.
+    sums = table.sums(gap if len(gap) * wish.false_hold_rate >= 5 else lesson.vectors)
+    line = surprises.line(max(1.0, float(np.quantile(sums, 1 - wish.false_hold_rate))))
+    conformal = thresholds.conformal(logistic(curve(line).at(sums)))
+    # What only surprises is held, and never blocked unseen.
+    hold = {name: at for name, at in _thresholds(conformal, wish).items() if name == "hold"}
+    calibration = Calibration(unsupervised=1.0, line=line, conformal=conformal, thresholds=hold)
+    scores = logistic(curve(line).at(table.sums(lesson.vectors[lesson.early :])))
+    content = replace(_content(lesson, wish, feature_table_hash, calibration), tails=tails)
+    return content, _held(lesson, scores, "the model itself, which reads no label")
+
+
+def _thresholds(conformal: Conformal, wish: Wish) -> dict[str, float]:
+    """Those that can be stated; a verdict without a threshold is never given."""
+    asked = {"hold": wish.false_hold_rate, "block": min(wish.good_blocked, wish.false_hold_rate)}
+    found = {verdict: thresholds.threshold(conformal, rate) for verdict, rate in asked.items()}
+    return {verdict: at for verdict, at in found.items() if at is not None}
+
+
+def _held(lesson: Lesson, scores: Floats, by: str) -> Held:
+    """The held slice; `fresh` are the gifts of senders not known as compromised when it began."""
+    rows, there = lesson.rows, np.zeros(lesson.rows.height, dtype=np.bool_)
+    there[lesson.held] = True
+    fresh = unknown_senders(rows["sender"], frauds(rows, lesson.spans.held.start), there)[lesson.held]
+    at_us = rows["at"].to_physical().to_numpy()[lesson.held]
+    return Held(at_us, rows["sender"][lesson.held], lesson.fraud[lesson.early :], fresh, scores, by)
+
+
+def _content(lesson: Lesson, wish: Wish, feature_table_hash: str, calibration: Calibration) -> Content:
+    bad = int(lesson.fraud.sum())
+    cleared = int(known(lesson.rows, wish.as_of)[lesson.train].sum()) - bad
+    return Content(
+        name=wish.name,
+        created_at=wish.created_at or wish.as_of,
+        features=lesson.names,
+        feature_table_hash=feature_table_hash,
+        window=Window(lesson.spans.train.start, lesson.spans.train.end),
+        labels={"fraud": bad, "good": cleared, "presumed_good": len(lesson.train) - bad - cleared},
+        seeds={"fit": wish.seed},
+        libraries=export.libraries(),
+        max_age_s=MAX_AGE_S,
+        calibration=calibration,
+        check=lesson.vectors[_spread(lesson.vectors)],
+        card="",
+        card_json={},
+        parameters=_parameters(lesson.spans, wish),
+    )
+
+
+def _spread(vectors: Floats) -> Rows:
+    """Rows over the whole window, for checks."""
+    return np.linspace(0, len(vectors) - 1, CHECK_ROWS).astype(np.intp)
+
+
+def _parameters(spans: Split, wish: Wish) -> dict[str, Any]:
+    return {
+        "as_of": wish.as_of.isoformat(),
+        "false_hold_rate": wish.false_hold_rate,
+        "good_blocked": wish.good_blocked,
+        "enough_frauds": wish.enough,
+        "iterations": wish.iterations,
+        "threads": boosting.THREADS,
+        "held_from": spans.held.start.isoformat(),
+        "gap_from": spans.gap.start.isoformat(),
+    }
