@@ -96,7 +96,7 @@ def train(
 
 @app.command("score-history")
 def score_history(
-    history: Histories,
+    history: Annotated[list[str], typer.Argument(help="History files, or globs in quotes; all the past that counts.")],
     model: Annotated[str, typer.Option(help="The model's name, or the path of its directory.")],
     out: Annotated[Path, typer.Option(help="Where the scores go, .parquet or .csv; it replaces what is there.")],
     start: Annotated[str | None, typer.Option("--from", help="The first moment scored; by default, all.")] = None,

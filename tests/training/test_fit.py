@@ -127,7 +127,7 @@ def test_simulate_train_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     train = ("train", "--history", "h.parquet", "--as-of", "2026-02-12", "--out")
     shape = json.loads(run(*train, "first", "--json").stdout)
     assert Path("models/first/card.md").read_text() == shape["card"] and "# first" in shape["card"]
-    score = ("score-history", "--history", "h.parquet", "--from", "2026-02-12T00:00:00Z")
+    score = ("score-history", "h.parquet", "--from", "2026-02-12T00:00:00Z")
     run(*score, "--model", "first", "--out", "s.parquet")
     run(*score, "--model", "./models/first", "--to", "2026-02-14", "--out", "s.csv")
     scores = pl.read_parquet("s.parquet")
