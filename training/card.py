@@ -119,7 +119,9 @@ def _pictures(held: Held, weeks: list[dict[str, Any]], reliability: list[dict[st
     }
     if held.fraud.any():
         recall, precision = evaluate.curve(held.fraud, held.score)
-        points = list(zip(recall.tolist(), precision.tolist(), strict=True))
+        # one point for each step of recall, so that thinning cannot cut off the high scores
+        steps = np.flatnonzero(np.diff(recall, prepend=0.0))
+        points = list(zip(recall[steps].tolist(), precision[steps].tolist(), strict=True))
         pictures["precision-recall.svg"] = drawing.chart("Precision and recall", "recall", "precision", {"": points})
     return pictures
 
