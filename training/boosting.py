@@ -1,7 +1,7 @@
 """Supervised: one histogram booster with tail copies. Law: the same rows and seed give the same trees.
 
 A histogram booster sees 255 bins a column and cannot cut inside an extreme tail; so each heavy-tailed column gets a
-copy that is null up to its 98 % quantile (the study: average precision .646 → .685). Good rows are thinned out to save
+copy that is null up to its 98 % quantile (ADR 8). Good rows are thinned out to save
 time. That shifts every logit alike, which Platt on the unthinned held slice takes back; weights would do it too, but
 scikit-learn 1.9 bins weighted rows forty times as slowly.
 """

@@ -27,7 +27,7 @@ from training.errors import TrainingError
 from training.evaluate import Floats, unknown_senders
 from training.split import Bools, Rows, Split, frauds, known, split
 
-# Known frauds from which on the booster is fitted: with fewer, surprises rank better (the study).
+# Known frauds from which on the booster is fitted: with fewer, surprises rank better.
 ENOUGH = 100
 FALSE_HOLD_RATE = 0.005
 GOOD_BLOCKED = 0.0005

@@ -20,7 +20,7 @@ from training.errors import TrainingError
 Rows = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 
-# The study's window: 70 days of training, 14 of them held, and labels that are 7 days late.
+# 70 days of training, 14 of them held, and labels that are 7 days late.
 TRAIN, HELD, GAP = timedelta(days=70), timedelta(days=14), timedelta(days=7)
 # Of a short history, no more than this share is held.
 HELD_SHARE = 4

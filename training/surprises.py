@@ -1,7 +1,7 @@
 """The start without labels: how far out in its tail each suspicious feature is. Law: it reads no label.
 
 The features are chosen for their meaning, high being suspicious, and weigh the same. A surprise is −log of the share of
-training gifts that are as far out; it beat IsolationForest on both histories of the study.
+training gifts that are as far out; it beat IsolationForest on both histories.
 """
 
 from __future__ import annotations
