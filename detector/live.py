@@ -94,11 +94,6 @@ class Party:
             self.pairs = {party: times for party, times in self.pairs.items() if times[-1] > until}
 
 
-def vector(gift: Given, sender: Party, recipient: Party, at: int) -> Columns:
-    """The primitive columns of a gift, in the order of PRIMITIVES."""
-    return look(gift, sender, recipient, at)[0]
-
-
 def look(gift: Given, sender: Party, recipient: Party, at: int) -> tuple[Columns, Digest]:
     """The primitive columns of a gift, and the digest that its event is to carry."""
     floor = at - HORIZON_US

@@ -22,7 +22,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Front(FastAPI):
-    """Half of an empty request's cost is the way through middleware and router, which a Direct route needs not."""
+    """A Direct route uses nothing of the middleware and the router, which cost 60 to 100 µs a gift (ADR 7)."""
 
     direct: Mapping[str, Endpoint] = {}
 

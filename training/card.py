@@ -63,7 +63,13 @@ def with_card(content: Content, held: Held, vectors: Floats, early: int) -> Cont
     }
     pictures = _pictures(held, weeks, shape["calibration"])
     shape["pictures"] = list(pictures)
-    return replace(content, card=_page(shape), card_json=shape, figures=found["all"], pictures=pictures)
+    return replace(
+        content,
+        card=_page(shape, content.supervised is not None),
+        card_json=shape,
+        figures=found["all"],
+        pictures=pictures,
+    )
 
 
 def _reference(content: Content, held: Held, vectors: Floats, early: int) -> float:
@@ -126,8 +132,8 @@ def _pictures(held: Held, weeks: list[dict[str, Any]], reliability: list[dict[st
     return pictures
 
 
-def _page(shape: dict[str, Any]) -> str:
-    kind = "boosted trees" if shape["held"]["held_scored_by"].startswith("a twin") else "surprises, without labels"
+def _page(shape: dict[str, Any], supervised: bool) -> str:
+    kind = "boosted trees" if supervised else "surprises, without labels"
     window, labels = shape["window"], shape["labels"]
     lines = [
         f"# {shape['name']}",
@@ -138,7 +144,7 @@ def _page(shape: dict[str, Any]) -> str:
         "",
         "Score: 0 to 1, high = more suspicious.",
         *(f"* {verdict} from {at:.6f}" for verdict, at in shape["thresholds"].items()),
-        *(f"* never {word}: too few good gifts to say where" for word in _unsaid(shape["thresholds"], kind)),
+        *(f"* never {word}: too few good gifts to say where" for word in _unsaid(shape["thresholds"], supervised)),
         "",
         f"## On gifts it had not seen, from {shape['parameters']['held_from']}",
         f"Scored by {shape['held']['held_scored_by']}; brackets are 95 % bootstrap intervals.",
@@ -172,8 +178,8 @@ def _page(shape: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _unsaid(thresholds: dict[str, float], kind: str) -> list[str]:
-    return [verdict for verdict in ("hold", "block") if verdict not in thresholds and kind == "boosted trees"]
+def _unsaid(thresholds: dict[str, float], supervised: bool) -> list[str]:
+    return [verdict for verdict in ("hold", "block") if supervised and verdict not in thresholds]
 
 
 def _ap(shape: dict[str, Any]) -> float:

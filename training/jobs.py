@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,9 @@ from models.files import MANIFEST
 from models.manifest import NAME
 from training import history
 from training.errors import TrainingError
-from training.fit import Wish, fit
+from training.fit import Step, Wish, fit
 from training.score import score_history
 from training.vectors import vectors
-
-Step = Callable[[str, float], None]
 
 
 def learn(

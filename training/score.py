@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -12,14 +11,12 @@ import polars as pl
 from models.model import Model
 from training.errors import TrainingError
 from training.evaluate import Floats
-from training.fit import matrix
+from training.fit import Step, matrix
 from training.split import Span
 
 MOST_REASONS = 3
 PART = 20_000
 SCHEMA: dict[str, Any] = {"id": pl.String, "score": pl.Float64, "verdict": pl.String, "reasons": pl.List(pl.String)}
-
-Step = Callable[[str, float], None]
 
 
 def score_history(

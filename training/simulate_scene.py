@@ -64,6 +64,11 @@ class Scene:
             found = np.flatnonzero(orgs["created"] < self.start)
         return int(self.rng.choice(found))
 
+    def giver(self, founded_for_it: float, age_days: Range, lives: tuple[str, ...]) -> int:
+        """An org founded for this story, with that chance; otherwise a customer of one of these lives."""
+        new = self.rng.random() < founded_for_it
+        return int(self.newcomers(1, age_days)[0]) if new else self.host(lives)
+
     def newcomers(self, n: int, age_days: Range, ip: int | None = None, **given: int) -> Ints:
         """Orgs founded for this story, so many days before it; a crew uses its own machines for some of them."""
         age = np.exp(self.rng.uniform(np.log(age_days[0]), np.log(age_days[1]), n)) * DAY

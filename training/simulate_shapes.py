@@ -78,8 +78,7 @@ class Resale:
 
     def gifts(self, scene: Scene) -> Table:
         rng, n = scene.rng, scene.many(self.gifts_each)
-        new = rng.random() < self.founded_for_it
-        host = int(scene.newcomers(1, self.age_days)[0]) if new else scene.host(ANY_PAYING)
+        host = scene.giver(self.founded_for_it, self.age_days, ANY_PAYING)
         bought = float(log_uniform(rng, self.bought)[0])
         scene.fill(host, bought, self.hours_before, scene.card_of(host, self.new_card))
         to = rng.choice(scene.others(host, n, self.circle), n)
@@ -160,8 +159,7 @@ class FanOut:
 
     def gifts(self, scene: Scene) -> Table:
         rng, n = scene.rng, scene.many(self.gifts_each)
-        new = rng.random() < self.founded_for_it
-        host = int(scene.newcomers(1, (2.0, 60.0))[0]) if new else scene.host(ANY_PAYING)
+        host = scene.giver(self.founded_for_it, (2.0, 60.0), ANY_PAYING)
         to = scene.others(host, n, self.circle)
         sizes = np.array(self.menu) * log_uniform(rng, (0.5, 2.0))[0]
         amount = typed(rng, rng.choice(sizes, len(to)), 0.8)
