@@ -1,0 +1,1 @@
+select name, parcel from detector.models where sha256 = $1
