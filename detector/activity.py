@@ -5,23 +5,30 @@ authoritative: a State may be read only while its key's row is locked and its ve
 
 Cost of one reading is O(log n) in the events of one key and O(1) in the amount: a Track keeps running sums, so a
 window is the difference of two of them.
+
+Where a policy names a model, the state of an org also holds its Party: what the model remembers of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from detector.gift import Event, Gift, Parties
+
+if TYPE_CHECKING:
+    from detector.live import Party
 
 WINDOWS_S = {"10m": 600, "1h": 3_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 HORIZON_US = max(WINDOWS_S.values()) * 1_000_000
 PREFIX = {"sender": "o:", "recipient": "o:", "ip": "i:", "device": "d:", "tier": "t:"}
 COUNTERPART = {"sender": "recipient", "recipient": "sender", "ip": "sender", "device": "sender", "tier": "sender"}
+# A state without a party takes some 1 KB, a party some 16 KB: either way a process stays under 350 MB.
 MOST_STATES = 200_000
+MOST_PARTIES = 20_000
 
 
 class Shape(NamedTuple):
@@ -90,9 +97,10 @@ NOTHING = Track()
 class State:
     """All tracks of one locked key. `busy` is set while a batch that changed it is not yet committed."""
 
-    __slots__ = ("busy", "last_at", "tracks", "version")
+    __slots__ = ("busy", "last_at", "party", "tracks", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, party: Party | None = None) -> None:
+        self.party = party
         self.version = 0
         self.last_at = 0
         self.tracks: dict[str | tuple[str, Any], Track] = {}
@@ -125,9 +133,12 @@ class Lookup(NamedTuple):
 
 
 class Activity:
-    """The states that one process remembers, for the shapes that one policy generation needs."""
+    """The states that one process remembers, for the shapes that one policy generation needs.
 
-    def __init__(self, shapes: Iterable[Shape]) -> None:
+    `party` makes an org's Party, where the generation names a model.
+    """
+
+    def __init__(self, shapes: Iterable[Shape], party: Callable[[], Party] | None = None) -> None:
         wanted = sorted(set(shapes))
         self.roles: dict[str, list[tuple[str, Any, Any, bool]]] = {}
         for shape in wanted:
@@ -136,6 +147,13 @@ class Activity:
             self.roles.setdefault(shape.owner, []).append((shape.slot, facets, counterpart, shape.attempts))
         self.extra = [role for role in ("ip", "device", "tier") if role in self.roles]
         self.states: dict[str, State] = {}
+        self.party = party
+        self.most = MOST_PARTIES if party else MOST_STATES
+
+    def new(self, key: str) -> State:
+        """A blank state, remembered under its key."""
+        state = self.states[key] = State(self.party() if self.party and key.startswith("o:") else None)
+        return state
 
     def keys(self, gift: Parties | Gift) -> list[str]:
         """The keys to lock for a gift: both parties, and each context key that a limit or rule reads."""
@@ -191,12 +209,16 @@ class Activity:
         return found
 
     def trim(self) -> None:
-        """Forget the oldest idle states beyond MOST_STATES; they are read again when needed."""
-        surplus = len(self.states) - MOST_STATES
-        if surplus > 0:
-            idle = [key for key, state in self.states.items() if state.busy is None]
-            for key in idle[:surplus]:
-                del self.states[key]
+        """Forget the oldest idle states beyond the most that may be; they are read again when needed.
+
+        A sixteenth of them at once, since finding them means walking all.
+        """
+        if len(self.states) <= self.most:
+            return
+        surplus = len(self.states) - self.most + self.most // 16
+        idle = [key for key, state in self.states.items() if state.busy is None]
+        for key in idle[:surplus]:
+            del self.states[key]
 
 
 def role_of(key: str, event: Event) -> str:

@@ -1,4 +1,4 @@
-"""The scoring API, for a service's key: score, outcomes, decisions."""
+"""The scoring API, for a service's key: score, outcomes, labels, decisions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import msgspec
 from fastapi import APIRouter, Header, Request, Response
 from msgspec import Meta, Struct
 
-from detector import store
-from detector.contract import Asked, Judged, Outcome, body_schema
-from detector.errors import DecisionUnknown, GiftConflict, Malformed
+from detector import labels, store
+from detector.contract import Asked, Judged, Label, Labelled, Outcome, body_schema
+from detector.errors import DecisionUnknown, DetectorError, GiftConflict, Malformed
 from detector.scoring import Question
 
 Ask = Callable[[Question], Awaitable[Judged | None]]
 # Who is asking, if the key's role has the scope: the name of the client. Handed in, since keys are the ledger's.
 Allow = Callable[[str | None, str], Awaitable[str]]
+# Whether the key is the platform's own: it may label any gift, where a client may label its own ones.
+Own = Callable[[str | None], Awaitable[bool]]
 ENCODE = msgspec.json.Encoder().encode
 MOST_IN_BATCH = 500
+OneOrMany = Label | Annotated[list[Label], Meta(min_length=1, max_length=MOST_IN_BATCH)]
 
 
 class Batch(Struct, forbid_unknown_fields=True):
@@ -34,6 +37,7 @@ class Outcomes(Struct, forbid_unknown_fields=True):
 ASKED = msgspec.json.Decoder(Asked)
 BATCH = msgspec.json.Decoder(Batch)
 OUTCOMES = msgspec.json.Decoder(Outcomes)
+LABELS = msgspec.json.Decoder(OneOrMany)
 
 
 def parse(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
@@ -44,11 +48,12 @@ def parse(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         raise Malformed(str(error)) from error
 
 
-def router(pool: asyncpg.Pool, allow: Allow, ask: Ask) -> APIRouter:
+def router(pool: asyncpg.Pool, allow: Allow, ask: Ask, own: Own) -> APIRouter:
     """The routes of the scoring API."""
     routes = APIRouter(prefix="/v1", tags=["scoring"])
     add_scoring(routes, allow, ask)
     add_records(routes, pool, allow)
+    add_labels(routes, pool, allow, own)
     return routes
 
 
@@ -100,6 +105,31 @@ def add_records(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
         return json(record_view(rows[0], text))
 
 
+def add_labels(routes: APIRouter, pool: asyncpg.Pool, allow: Allow, own: Own) -> None:
+    @routes.post("/labels", openapi_extra=body_schema(OneOrMany), summary="Say what became known of gifts, one or many")
+    async def label(request: Request) -> Response:
+        authorization = request.headers.get("authorization")
+        client = await allow(authorization, "labels:write")
+        body = parse(LABELS, await request.body())
+        listed = body if isinstance(body, list) else [body]
+        prefix = "" if await own(authorization) else f"{client}:"
+        async with pool.acquire() as conn, conn.transaction():
+            answers = await labels.note(conn, [(prefix + one.gift, one) for one in listed], client)
+        if isinstance(body, list):
+            return json({"results": [in_list(one, answer) for one, answer in zip(listed, answers, strict=True)]})
+        if isinstance(answers[0], DetectorError):
+            raise answers[0]
+        return json(answers[0])
+
+
+def in_list(label: Label, answer: Labelled | DetectorError) -> Any:
+    return failed(label.gift, answer) if isinstance(answer, DetectorError) else answer
+
+
+def failed(gift: str, error: DetectorError) -> dict[str, Any]:
+    return {"gift": gift, "error": {"status": error.status, "code": error.code, "detail": error.detail}}
+
+
 def question(client: str, asked: Asked) -> Question:
     if asked.sender == asked.recipient:
         raise Malformed(f"sender and recipient are both {asked.sender!r}; a gift goes to another org")
@@ -117,7 +147,7 @@ async def ask_one(client: str, asked: Asked, ask: Ask) -> Any:
     try:
         return resolved(asked, await ask(question(client, asked)))
     except (Malformed, GiftConflict) as error:
-        return {"gift": asked.id, "error": {"status": error.status, "code": error.code, "detail": error.detail}}
+        return failed(asked.id, error)
 
 
 def record_view(row: Any, policy: str | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from detector.errors import PolicyRefused
 from detector.features import FEATURES
 from detector.gift import Verdict
 from detector.limits import Limit
-from detector.policy import Policy, read
+from detector.policy import ModelTerms, Policy, read
 from detector.rules import Rule
 
 T = TypeVar("T")
@@ -54,8 +54,10 @@ app = typer.Typer(help="Check, compare, activate and roll back policies.", no_ar
 def check(file: PolicyFile, as_json: AsJson = False) -> None:
     """Say whether a policy file is fit to be activated, and every fault if it is not."""
     policy = policy_in(file, as_json)
-    counts = {"name": policy.name, "limits": len(policy.limits), "rules": len(policy.rules)}
+    model = policy.model.name if policy.model else None
+    counts = {"name": policy.name, "limits": len(policy.limits), "rules": len(policy.rules), "model": model}
     text = f"{file}: policy {policy.name!r} is fit: {len(policy.limits)} limits, {len(policy.rules)} rules"
+    text += f", model {model}" if model else ", no model"
     report({"fit": True, **counts, "faults": []}, as_json, text)
 
 
@@ -77,7 +79,7 @@ def diff(ctx: typer.Context, file: PolicyFile, as_json: AsJson = False) -> None:
         | {"fields": {field: {"old": old, "new": new} for field, (old, new) in one.fields.items()}}
         for one in changes
     ]
-    lines = [line for one in changes for line in shown(one)] or ["the same limits and rules"]
+    lines = [line for one in changes for line in shown(one)] or ["the same limits, rules and model"]
     report({"generation": generation, "changes": shape}, as_json, "\n".join([head, *lines]))
 
 
@@ -186,11 +188,12 @@ def compare(old: Policy | None, new: Policy) -> list[Change]:
 
 
 def pieces(policy: Policy | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every limit and rule of a policy under its kind and name, in the words of the policy file."""
+    """Every limit, rule and model of a policy under its kind and name, in the words of the policy file."""
     if policy is None:
         return {}
     limits = {("limit", one.name): limit_fields(one) for one in policy.limits}
-    return limits | {("rule", one.name): rule_fields(one) for one in policy.rules}
+    model = {("model", policy.model.name): model_fields(policy.model)} if policy.model else {}
+    return limits | {("rule", one.name): rule_fields(one) for one in policy.rules} | model
 
 
 def limit_fields(limit: Limit) -> dict[str, Any]:
@@ -209,6 +212,12 @@ def rule_fields(rule: Rule) -> dict[str, Any]:
     verdict: Verdict = rule.verdict
     texts = {"when": rule.when.text.strip(), "verdict": verdict.word, "description": rule.description}
     return texts | ({"false_alarms": rule.false_alarms} if rule.false_alarms else {})
+
+
+def model_fields(terms: ModelTerms) -> dict[str, Any]:
+    max_age = None if terms.max_age_s is None else span(terms.max_age_s)
+    fields = {"name": terms.name, "hold_at": terms.hold_at, "block_at": terms.block_at, "max_age": max_age}
+    return {name: value for name, value in fields.items() if value is not None} | {"when_old": terms.when_old.word}
 
 
 def span(window_s: int) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +18,8 @@ __all__ = [
     "Gift",
     "Hit",
     "Judged",
+    "Label",
+    "Labelled",
     "Outcome",
     "Parties",
     "Sitting",
@@ -28,15 +31,26 @@ __all__ = [
 
 # $ alone would let a trailing newline pass
 PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$(?!\n)"
+LABELLED = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,128}$(?!\n)"
+SOURCE = r"^[A-Za-z0-9][A-Za-z0-9_.: -]{0,63}$(?!\n)"
+G = TypeVar("G")
 Party = Annotated[str, Meta(pattern=PARTY, description="1 to 64 letters, digits, and _ . : -")]
 Amount = Annotated[int, Meta(gt=0, le=10**15, description="integer micro-credits; 1 credit = 1_000_000")]
 Context = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x20-\x7e]+$(?!\n)")]
 
 
 class Sitting(Protocol):
-    """A batch being judged inside the caller's transaction; `now` is its moment in microseconds."""
+    """A batch being judged inside the caller's transaction; `now` is its moment in microseconds.
+
+    The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
+    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first.
+    """
 
     now: int
+
+    def waves(self, gifts: Sequence[G]) -> Iterator[Sequence[G]]: ...
+    async def recall(self, conn: Any, gifts: Sequence[Gift]) -> None: ...
+    def look(self, gifts: Sequence[tuple[Gift, int | None]]) -> None: ...
 
     def decide(self, gift: Gift, *, at: int | None = None) -> Decision: ...
     def turn_away(self, gift: Gift, reason: str, *, at: int | None = None) -> Decision: ...
@@ -85,7 +99,25 @@ class Outcome(Struct, forbid_unknown_fields=True):
     at: datetime
 
 
-def body_schema(shape: type) -> dict[str, Any]:
+class Label(Struct, forbid_unknown_fields=True):
+    """What became known of a gift: a case's ruling, a charge-back, a customer's report. `source` says which."""
+
+    gift: Annotated[str, Meta(pattern=LABELLED, description="the id that the gift was judged under")]
+    fraud: bool
+    source: Annotated[str, Meta(pattern=SOURCE, description="where it is known from, such as chargeback")]
+
+
+class Labelled(Struct):
+    """A label as it stands; `news` where it was not known before this."""
+
+    gift: str
+    fraud: bool
+    label_at: str
+    source: str
+    news: bool
+
+
+def body_schema(shape: Any) -> dict[str, Any]:
     """The request body of a route that parses it itself, for the OpenAPI page."""
     (schema,), parts = msgspec.json.schema_components([shape], ref_template="#/components/schemas/{name}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": inline(schema, parts)}}}}

@@ -1,27 +1,47 @@
-"""The whole decision, top to bottom, pure: limits, features, rules, verdict. The most severe verdict wins."""
+"""The whole decision, top to bottom, pure: limits, features, rules, model, verdict. The most severe verdict wins."""
 
 from __future__ import annotations
 
 from detector import rules
 from detector.activity import Activity
-from detector.gift import Decision, Event, Gift, Hit, Verdict
+from detector.gift import Decision, Event, Gift, Hit, Opinion, Verdict
 from detector.limits import Exceeded, check
 from detector.policy import Policy
 
 FIRST = 1
 SEVERITY = {verdict.word: verdict for verdict in Verdict}
+SILENT = Opinion(0)
+UNASKED = Opinion(0, hit=Hit("degraded", "model_unasked", Verdict.HOLD.word))
 
 
-def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int) -> Decision:
-    """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit."""
+def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int, opinion: Opinion | None = None) -> Decision:
+    """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit.
+
+    `opinion` is the model's; where the policy names a model and there is none, the gift is held (law 5).
+    """
     if policy is None:
         return degraded(gift, now, "no_policy")
     tracks = activity.tracks(policy.lookups, gift)
     exceeded, budget = check(policy.ceilings, tracks, gift.amount, now) if gift.look == FIRST else ([], None)
     vector = policy.vectors.read(gift, tracks, now)
     hits = rules.hits(policy.checks, vector)
+    said = opinion or (UNASKED if policy.model else SILENT)
+    if said.hit:
+        hits.append(said.hit)
     if not exceeded and not hits:
-        return Decision(gift, now, Verdict.APPROVE, (), vector, policy.generation, budget=budget)
+        return Decision(
+            gift,
+            now,
+            Verdict.APPROVE,
+            (),
+            vector,
+            policy.generation,
+            said.model,
+            said.score,
+            budget=budget,
+            features=said.features,
+            digest=said.digest,
+        )
     hits = [one.hit() for one in exceeded] + hits
     blocking = [one for one in exceeded if one.limit.action is Verdict.BLOCK]
     return Decision(
@@ -31,9 +51,13 @@ def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int) -> D
         hits=tuple(hits),
         vector=vector,
         generation=policy.generation,
+        model=said.model,
+        score=said.score,
         refused=bool(blocking),
         retry_after_s=longest_wait(blocking),
         budget=budget,
+        features=said.features,
+        digest=said.digest,
     )
 
 

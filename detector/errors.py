@@ -6,6 +6,8 @@ DetectorError
 ├── PolicyMoved             another generation was activated: start the transaction again
 ├── Malformed               a question that cannot be read
 ├── GiftConflict            a gift id that was judged with other fields
+├── GiftUnknown             a gift that was never judged here
+├── LabelConflict           a gift that is known as the opposite
 └── DecisionUnknown         a decision that was never taken
 """
 
@@ -61,6 +63,20 @@ class GiftConflict(DetectorError):
 
     status = 422
     code = "gift_conflict"
+
+
+class GiftUnknown(DetectorError):
+    """There is no such gift."""
+
+    status = 404
+    code = "not_found"
+
+
+class LabelConflict(DetectorError):
+    """The gift was labelled before, the other way."""
+
+    status = 409
+    code = "label_conflict"
 
 
 class DecisionUnknown(DetectorError):

@@ -27,6 +27,11 @@ def moment(at: int) -> datetime:
     return EPOCH + timedelta(microseconds=at)
 
 
+def stamp(at: datetime) -> str:
+    """A time as the API writes it: RFC 3339, UTC."""
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 class Verdict(enum.IntEnum):
     """Ordered by severity, so that `max` of several verdicts is the one that counts."""
 
@@ -87,7 +92,7 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Hit(Struct, frozen=True, omit_defaults=True):
-    """One reason for a verdict. `by` is limit, rule, ledger (refused before judging) or degraded (law 5)."""
+    """One reason for a verdict. `by` is limit, rule, model, ledger (refused before judging) or degraded (law 5)."""
 
     by: str
     name: str
@@ -109,11 +114,26 @@ class Budget(Struct, frozen=True):
     reset_s: int
 
 
+class Opinion(Struct, frozen=True):
+    """What the model has to say of a gift at one moment, and what was read for it.
+
+    `features` are in the order of `model_vector.RECORDED`; `digest` is what later gifts of both parties may know of
+    this one (live_graph.Digest), of a first look only; `hit` is None where the model has nothing against the gift.
+    """
+
+    at: int
+    features: tuple[Any, ...] | None = None
+    digest: Any = None
+    model: str | None = None
+    score: float | None = None
+    hit: Hit | None = None
+
+
 class Decision(Struct, frozen=True):
     """The immutable record of one look at one gift.
 
-    `vector` holds the policy's columns in the order of `Policy.features.names`; `retry_after_s` is set when a
-    limit refused the gift and waiting would help.
+    `vector` holds the policy's columns in the order of `Policy.vectors.names`; `retry_after_s` is set when a
+    limit refused the gift and waiting would help; `features` and `digest` are the model's, as in Opinion.
     """
 
     gift: Gift
@@ -127,6 +147,8 @@ class Decision(Struct, frozen=True):
     refused: bool = False
     retry_after_s: int | None = None
     budget: Budget | None = None
+    features: tuple[Any, ...] | None = None
+    digest: Any = None
 
     @property
     def id(self) -> str:

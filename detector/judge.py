@@ -1,4 +1,4 @@
-"""The detector in process: lock and load what a batch counts on, decide each gift, record all of it.
+"""The detector in process: lock and load what a batch counts on, ask the model, decide each gift, record all of it.
 
 A Sitting lives inside the caller's database transaction. It changes remembered states while it decides; until the
 caller says that the transaction committed, those states are marked busy, and they are dropped if it did not.
@@ -8,26 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import asyncpg
 
-from detector import store
+from detector import serving, store
 from detector.activity import Activity, State
 from detector.decide import FIRST, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
-from detector.gift import Decision, Gift, Parties
+from detector.gift import Decision, Gift, Opinion, Parties
+from detector.live import Party
+from detector.looker import Looker
+from detector.parties import teach
 from detector.policy import Policy, read
+from detector.serving import Serving
 
 log = logging.getLogger(__name__)
+G = TypeVar("G")
+MOST_MODELS = 2  # the one that serves, and the one before: a batch may still be waiting that read its name
 
 
 class Detector:
-    """What one process remembers: the active policy, and the activity that it needs."""
+    """What one process remembers: the active policy, its model, and the activity that they need.
 
-    def __init__(self) -> None:
+    With a `trusted_key`, only artifacts that it signed serve.
+    """
+
+    def __init__(self, trusted_key: str | None = None) -> None:
         self.policy: Policy | None = None
         self.activity = Activity(())
+        self.trusted_key = trusted_key
+        self.serving: Serving | None = None
+        self.loaded: dict[str, Serving] = {}
+        self.loading = asyncio.Lock()
 
     async def gather(
         self, conn: asyncpg.Connection, gifts: Iterable[Parties | Gift], *, at: int | None = None
@@ -39,14 +53,18 @@ class Detector:
         """
         activity = self.activity
         keys = sorted({key for gift in gifts for key in activity.keys(gift)})
-        versions, clock, generation = await store.lock(conn, keys)
+        asked = self.wanted
+        versions, clock, generation, model = await store.lock(conn, keys, asked)
         if generation != self.generation:
             await self.adopt(conn, generation)
         if activity is not self.activity:
             # Also where another batch adopted it while this one waited for its locks: what was locked, and what is
             # remembered, would be another policy's.
             raise PolicyMoved(f"generation {generation} judges now")
-        sitting = Sitting(activity, self.policy, versions)
+        serves = await self.served(conn, model) if asked else None
+        if activity is not self.activity:
+            raise PolicyMoved("another generation judges now")
+        sitting = Sitting(activity, self.policy, serves, versions)
         try:
             await sitting.refresh(conn, clock if at is None else at)
             sitting.start(clock, at)
@@ -59,22 +77,62 @@ class Detector:
     def generation(self) -> int | None:
         return self.policy.generation if self.policy else None
 
+    @property
+    def wanted(self) -> str | None:
+        """The model that the policy asks for: 'champion', an artifact's name or its hash."""
+        return self.policy.model.name if self.policy and self.policy.model else None
+
+    async def served(self, conn: asyncpg.Connection, sha256: str | None) -> Serving:
+        """The model of this hash, loaded once; where none answers to the policy's name, or it is refused, why."""
+        if self.serving is None or self.serving.sha256 != sha256:
+            self.serving = serving.unnamed(self.wanted or "") if sha256 is None else await self.load(conn, sha256)
+            told = self.serving
+            if told.model:
+                log.info("%s serves now", told.name)
+            else:
+                log.error("no model serves, gifts are held: %s: %s", told.reason, told.detail)
+        return self.serving
+
+    async def load(self, conn: asyncpg.Connection, sha256: str) -> Serving:
+        async with self.loading:
+            found = self.loaded.pop(sha256, None) or await serving.load(conn, sha256, self.trusted_key)
+            self.loaded[sha256] = found
+            for older in list(self.loaded)[:-MOST_MODELS]:
+                del self.loaded[older]
+        return found
+
+    async def refresh(self, conn: asyncpg.Connection) -> None:
+        """Know the generation and the model that judge now, before a gift asks for them."""
+        await self.adopt(conn, await store.active(conn))
+        if self.wanted:
+            await self.served(conn, await store.model_named(conn, self.wanted))
+
+    def fault(self) -> tuple[str, str] | None:
+        """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""
+        if self.policy is None or self.policy.model is None:
+            return None
+        found = self.serving or serving.unnamed(self.policy.model.name)
+        return found.fault(self.policy.model, serving.utc())
+
     async def adopt(self, conn: asyncpg.Connection, generation: int | None) -> None:
         """Judge by another generation from now on; activity starts afresh with the shapes it needs."""
         text = await store.policy_text(conn, generation) if generation is not None else None
         if generation == self.generation:
             return
         self.policy = read(text, generation=generation or 0) if text else None
-        self.activity = Activity(self.policy.shapes if self.policy else ())
+        self.activity = Activity(self.policy.shapes if self.policy else (), Party if self.wanted else None)
 
 
 class Sitting:
     """One batch being judged: its locked states, its moment, its decisions so far."""
 
-    def __init__(self, activity: Activity, policy: Policy | None, versions: dict[str, int]) -> None:
+    def __init__(
+        self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int]
+    ) -> None:
         self.activity = activity
         self.policy = policy
         self.versions = versions
+        self.looker = Looker(activity, policy.model, serves) if policy and policy.model and serves else None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
@@ -87,7 +145,7 @@ class Sitting:
             while (state := states.get(key)) is not None and state.busy is not None:
                 await state.busy
             if state is None:
-                state = states[key] = State()
+                state = self.activity.new(key)
             state.busy, self.held[key] = self.done, state
             if not store.fresh(key, state, version):
                 stale.append(key)
@@ -103,11 +161,42 @@ class Sitting:
         """Judge one gift; a fault of ours is a hold, never an approval and never a lost gift (law 5)."""
         self.now = max(self.now, at or 0)
         try:
-            decision = decide(gift, self.activity, self.policy, self.now)
+            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift))
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
             decision = degraded(gift, self.now, "fault", self.generation)
         return self.note(decision)
+
+    def waves(self, gifts: Sequence[G]) -> Iterator[Sequence[G]]:
+        """Cut gifts (anything with a sender and a recipient) into runs in which no party comes twice.
+
+        What the model sees of a gift depends on the earlier ones of its parties alone, so the gifts of one wave may be
+        looked at together. Without a model, one by one.
+        """
+        wave: list[Any] = []
+        named: set[str] = set()
+        for gift in gifts:
+            one: Any = gift
+            if wave and (self.looker is None or one.sender in named or one.recipient in named):
+                yield wave
+                wave, named = [], set()
+            wave.append(gift)
+            named |= {one.sender, one.recipient}
+        if wave:
+            yield wave
+
+    async def recall(self, conn: asyncpg.Connection, gifts: Sequence[Gift]) -> None:
+        """Read what a second look at these gifts builds on: the features of their first."""
+        if self.looker:
+            await self.looker.recall(conn, gifts)
+
+    def look(self, gifts: Sequence[tuple[Gift, int | None]]) -> None:
+        """Ask the model about the gifts of one wave, each with its `at`, in one call; `decide` uses what it says."""
+        if self.looker:
+            self.looker.look(gifts, self.now)
+
+    def opinion(self, gift: Gift) -> Opinion | None:
+        return self.looker.opinion(gift, self.now) if self.looker else None
 
     def turn_away(self, gift: Gift, reason: str, *, at: int | None = None) -> Decision:
         """Note that the ledger refused a gift before it was judged."""
@@ -118,6 +207,8 @@ class Sitting:
         self.decisions.append(decision)
         if decision.gift.look == FIRST:
             self.activity.add(event(decision))
+            if self.looker:
+                teach(decision, self.activity)
         return decision
 
     @property

@@ -27,8 +27,24 @@ NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 ACTIONS = {"hold": Verdict.HOLD, "block": Verdict.BLOCK}
 LIMIT_FIELDS = {"name", "on", "window", "count", "value", "action", "description"}
 RULE_FIELDS = {"name", "when", "verdict", "description", "false_alarms"}
-POLICY_FIELDS = {"name", "description", "limit", "rule"}
+MODEL_FIELDS = {"name", "hold_at", "block_at", "max_age", "when_old"}
+POLICY_FIELDS = {"name", "description", "limit", "rule", "model"}
+# What an artifact may be called (models.manifest.NAME): a hash is such a name too.
+MODEL_NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,63}$")
 MOST = 200
+OLDEST_S = 3_650 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTerms:
+    """Which model judges, and how: `name` is 'champion', an artifact's name or its hash. What is None is the artifact's
+    own; scores are 0..1, high = more suspicious."""
+
+    name: str
+    hold_at: float | None = None
+    block_at: float | None = None
+    max_age_s: int | None = None
+    when_old: Verdict = Verdict.HOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +56,7 @@ class Policy:
     limits: tuple[Limit, ...]
     rules: tuple[Rule, ...]
     generation: int = 0
-    model: str | None = None
+    model: ModelTerms | None = None
     vectors: Vectors = field(init=False)
     checks: list[Check] = field(init=False)
     lookups: list[Lookup] = field(init=False)
@@ -72,6 +88,7 @@ def read(text: str, *, generation: int = 0) -> Policy:
     unknown("the policy", table, POLICY_FIELDS, faults)
     limits = [limit_of(row, faults) for row in rows(table, "limit", faults)]
     rules = [rule_of(row, faults) for row in rows(table, "rule", faults)]
+    model = model_of(table["model"], faults) if "model" in table else None
     names = [str(row.get("name")) for key in ("limit", "rule") for row in rows(table, key, [])]
     faults += [
         f"the name {name!r} is used twice: names must differ" for name in sorted({*names}) if names.count(name) > 1
@@ -88,6 +105,7 @@ def read(text: str, *, generation: int = 0) -> Policy:
         limits=tuple(limit for limit in limits if limit),
         rules=tuple(rule for rule in rules if rule),
         generation=generation,
+        model=model,
     )
 
 
@@ -113,7 +131,7 @@ def limit_of(row: dict[str, Any], faults: list[str]) -> Limit | None:
     ceilings = [key for key in ("count", "value") if key in row]
     if len(ceilings) != 1 or not whole(row[ceilings[0]]):
         faults.append(f"{where}: give exactly one of count (gifts) or value (micro-credits), a whole number from 1")
-    window_s = span_s(where, row.get("window"), faults)
+    window_s = span_s(where, "window", row.get("window"), faults, HORIZON_US // 1_000_000)
     action = one_of(where, row, "action", faults)
     if len(faults) > before or not isinstance(on, list):
         return None
@@ -146,6 +164,39 @@ def rule_of(row: dict[str, Any], faults: list[str]) -> Rule | None:
     return Rule(row["name"], when, verdict, row["description"], str(row.get("false_alarms", "")))
 
 
+def model_of(row: Any, faults: list[str]) -> ModelTerms | None:
+    """The [model] table, or None with its faults noted."""
+    if not isinstance(row, dict):
+        faults.append("'model' must be written as one [model] table")
+        return None
+    before = len(faults)
+    unknown("model", row, MODEL_FIELDS, faults)
+    if not isinstance(row.get("name"), str) or not MODEL_NAME.match(row["name"]):
+        faults.append(f"model: name = {row.get('name')!r}; write 'champion', an artifact's name or its SHA-256")
+    hold_at, block_at = (threshold(key, row.get(key), faults) for key in ("hold_at", "block_at"))
+    if hold_at is not None and block_at is not None and block_at < hold_at:
+        faults.append(
+            f"model: block_at = {block_at} is below hold_at = {hold_at}: what is blocked would have been held"
+        )
+    age = row.get("max_age")
+    max_age_s = None if age is None else span_s("model", "max_age", age, faults, OLDEST_S)
+    when_old = one_of("model", {"when_old": "hold", **row}, "when_old", faults)
+    if len(faults) > before:
+        return None
+    return ModelTerms(row["name"], hold_at, block_at, max_age_s, when_old)
+
+
+def threshold(key: str, value: Any, faults: list[str]) -> float | None:
+    """A score from which a verdict is given."""
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= 1:
+        faults.append(f"model: {key} = {value!r}; write a score above 0 and up to 1, such as 0.9")
+        return None
+    return float(value)
+
+
 def unknown(where: str, row: Mapping[str, Any], known: Iterable[str], faults: list[str]) -> None:
     for key in row.keys() - set(known):
         near = difflib.get_close_matches(key, list(known), 1)
@@ -170,10 +221,12 @@ def whole(ceiling: Any) -> bool:
     return isinstance(ceiling, int) and not isinstance(ceiling, bool) and 1 <= ceiling < 2**63
 
 
-def span_s(where: str, span: Any, faults: list[str]) -> int:
-    """A window such as "90s", "10m", "24h" or "30d" in seconds, at most the horizon of activity."""
+def span_s(where: str, key: str, span: Any, faults: list[str], most_s: int) -> int:
+    """A span such as "90s", "10m", "24h" or "30d" in seconds, at most `most_s`."""
     match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", span) if isinstance(span, str) else None
     seconds = int(match[1]) * UNITS_S[match[2]] if match else 0
-    if not 0 < seconds <= HORIZON_US // 1_000_000:
-        faults.append(f'{where}: window = {span!r}; write a span from "1s" to "30d", such as "10m" or "24h"')
+    if not 0 < seconds <= most_s:
+        faults.append(
+            f'{where}: {key} = {span!r}; write a span from "1s" to "{most_s // 86_400}d", such as "10m" or "24h"'
+        )
     return seconds

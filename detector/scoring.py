@@ -16,7 +16,7 @@ import msgspec
 
 from detector import store
 from detector.contract import Asked, Judged
-from detector.gift import Decision, Gift, moment
+from detector.gift import Decision, Gift, moment, stamp
 from detector.judge import Detector
 
 ENCODE = msgspec.json.Encoder(order="deterministic").encode
@@ -53,7 +53,10 @@ class Scoring:
                 sitting = await self.detector.gather(conn, gifts)
                 rows = await store.decisions(conn, [f"{gift.id}.1" for gift in gifts])
                 known = {row["id"]: row for row in rows}
-                answers = [answer(gift, known, sitting) for gift in gifts]
+                answers = []
+                for wave in sitting.waves(gifts):
+                    sitting.look([(gift, None) for gift in wave if f"{gift.id}.1" not in known])
+                    answers += [answer(gift, known, sitting) for gift in wave]
                 await sitting.record(conn)
                 await transaction.commit()
                 committed = True
@@ -101,8 +104,3 @@ def judged(row: Any) -> Judged:
         score=row["score"],
         retry_after_s=row["retry_after_s"],
     )
-
-
-def stamp(at: Any) -> str:
-    text: str = at.isoformat(timespec="microseconds")
-    return text.replace("+00:00", "Z")

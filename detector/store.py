@@ -5,38 +5,88 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
 
 from detector.activity import HORIZON_US, Activity, State, role_of
-from detector.gift import WORDS, Decision, Event, Hit, micros, moment
+from detector.feature_table import HASH
+from detector.gift import WORDS, Decision, Event, Gift, Hit, micros, moment
+from detector.live import Party
+from detector.live_labels import Label
+from detector.parties import DIGEST, Past, learn_label, recall
 
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
 HITS = msgspec.json.Decoder(list[Hit])
 TO_JSON = msgspec.json.Encoder()
-
+MEMORY_US = 2 * HORIZON_US  # how far back labels count
 
 RECORDED = (
     "id", "at", "seq", "look", "sender", "recipient", "amount", "ip", "device", "tier", "verdict", "refused", "hits",
     "vector", "generation", "model", "score", "retry_after_s", "payload_hash",
+    "features", "digest", "feature_table",
 )  # fmt: skip
 
 
-async def lock(conn: asyncpg.Connection, keys: Sequence[str]) -> tuple[dict[str, int], int, int | None]:
-    """Lock keys in order; their new versions, the clock after the locks (microseconds) and the active generation."""
-    row = await conn.fetchrow(SQL["lock"], keys)
-    return dict(zip(row["keys"] or (), row["versions"] or (), strict=True)), micros(row["now"]), row["generation"]
+class Locked(NamedTuple):
+    """What locking told: the keys' new versions, the clock after the locks (microseconds), the active generation, and
+    the artifact that answers to the name asked for."""
+
+    versions: dict[str, int]
+    clock: int
+    generation: int | None
+    model: str | None
 
 
-async def load(conn: asyncpg.Connection, activity: Activity, stale: Sequence[str], now: int) -> None:
-    """Bring the states of locked keys up to date: what is newer than they know, at most the horizon."""
-    since = [moment(max(activity.states[key].last_at, now - HORIZON_US)) for key in stale]
-    rows = await conn.fetch(SQL["load"], stale, [key[0] for key in stale], [key[2:] for key in stale], since)
-    for key, at, _, sender, recipient, amount, ip, device, tier, admitted in rows:
-        event = Event(micros(at), sender, recipient, amount, ip, device, tier, admitted)
+async def lock(conn: asyncpg.Connection, keys: Sequence[str], model: str | None = None) -> Locked:
+    """Lock keys in order, and only then read the rest; `model` is the name that the policy gives."""
+    row = await conn.fetchrow(SQL["lock"], keys, model)
+    versions = dict(zip(row["keys"] or (), row["versions"] or (), strict=True))
+    return Locked(versions, micros(row["now"]), row["generation"], row["model"])
+
+
+async def load(
+    conn: asyncpg.Connection, activity: Activity, stale: Sequence[str], now: int, until: tuple[int, int] | None = None
+) -> None:
+    """Bring the states of locked keys up to date: what is newer than they know, at most the horizon.
+
+    With `until`, the (moment, place in its batch) of a gift: only what came before that gift.
+    """
+    known = [activity.states[key].last_at for key in stale]
+    since = [moment(max(last_at, now - HORIZON_US)) for last_at in known]
+    roles, names, taught = [key[0] for key in stale], [key[2:] for key in stale], activity.party is not None
+    anybody = Party()
+    for row in await conn.fetch(SQL["load"], stale, roles, names, since, taught):
+        key, at, seq, sender, recipient, amount, ip, device, tier, verdict, name, digest = row
+        at_us = micros(at)
+        if until and (at_us, seq) >= until:
+            continue
+        event = Event(at_us, sender, recipient, amount, ip, device, tier, verdict != "block")
         activity.tell(key, role_of(key, event), event)
+        mine = activity.states[key].party
+        if mine:
+            gift = Gift(name, sender, recipient, amount, b"", ip, device, tier)
+            past = Past(gift, at_us, seq, verdict == "approve", DIGEST.decode(digest) if digest else None)
+            recall(key[2:], mine, anybody, past)
+    if taught:
+        await load_labels(conn, activity, stale, [max(last_at, now - MEMORY_US) for last_at in known], until)
+
+
+async def load_labels(
+    conn: asyncpg.Connection, activity: Activity, stale: Sequence[str], since: Sequence[int], until: Any = None
+) -> None:
+    """Let the parties among the stale keys learn the labels that became known since."""
+    wanted = [(key, at) for key, at in zip(stale, since, strict=True) if activity.states[key].party]
+    keys, times = [key for key, _ in wanted], [moment(at) for _, at in wanted]
+    for key, sender, *told in await conn.fetch(SQL["load_labels"], keys, [key[2:] for key in keys], times):
+        gift, fraud, label_at, at, excess = told
+        label, state = Label(gift, fraud, micros(label_at), micros(at), excess), activity.states[key]
+        if until and label.label_at > until[0]:
+            continue
+        assert state.party is not None
+        state.last_at = max(state.last_at, label.label_at)
+        learn_label(key[2:], state.party, label, sender)
 
 
 def fresh(key: str, state: State, version: int) -> bool:
@@ -54,6 +104,7 @@ async def record(conn: asyncpg.Connection, decisions: Sequence[Decision]) -> Non
             one.id, moment(one.at), seq, one.gift.look, one.gift.sender, one.gift.recipient, one.gift.amount,
             one.gift.ip, one.gift.device, one.gift.tier, WORDS[one.verdict], one.refused, text(one.hits),
             text(one.vector), one.generation, one.model, one.score, one.retry_after_s, one.gift.payload_hash,
+            maybe(one.features), maybe(one.digest), HASH if one.features else None,
         )
         for seq, one in enumerate(decisions)
     ]  # fmt: skip
@@ -65,10 +116,25 @@ def text(shape: tuple[Any, ...]) -> str:
     return TO_JSON.encode(shape).decode() if shape else "[]"
 
 
+def maybe(shape: Any) -> str | None:
+    return None if shape is None else TO_JSON.encode(shape).decode()
+
+
 async def decisions(conn: asyncpg.Connection, ids: Sequence[str]) -> list[asyncpg.Record]:
     """The recorded decisions under these ids, oldest look first."""
     rows: list[asyncpg.Record] = await conn.fetch(SQL["decision"], ids)
     return rows
+
+
+async def first_looks(conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, asyncpg.Record]:
+    """The first look at each gift, as far as there was one: at, seq, features and their feature table."""
+    rows = await conn.fetch(SQL["first_looks"], [f"{gift}.1" for gift in gifts])
+    return {row["id"][:-2]: row for row in rows}
+
+
+async def model_named(conn: asyncpg.Connection, name: str) -> str | None:
+    """The artifact that answers to a policy's name for it, as `lock` finds it."""
+    return (await lock(conn, (), name)).model
 
 
 async def note_outcome(conn: asyncpg.Connection, gift: str, outcome: str, at: datetime) -> bool:

@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 # The role table. A scope is what one route asks for; later roles are later rows.
 ROLES: Final[dict[str, frozenset[str]]] = {
-    "platform": frozenset({"orgs:write", "orgs:read", "grants:write", "keys:write"}),
+    "platform": frozenset({"orgs:write", "orgs:read", "grants:write", "keys:write", "labels:write"}),
     "owner": frozenset({"transfers:write", "transfers:read", "balance:read"}),
     "reader": frozenset({"transfers:read", "balance:read"}),
-    "service": frozenset({"score:write", "score:read"}),
+    "service": frozenset({"score:write", "score:read", "labels:write"}),
 }
 ORG_ROLES: Final = frozenset({"owner", "reader"})
 # A process hears of revocations this often, and trusts what it remembers for so long after it last heard.

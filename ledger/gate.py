@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -59,6 +59,15 @@ class Outcome:
     slices: list[Slice] = field(default_factory=list)
 
 
+class Weighed(NamedTuple):
+    """A request that is new and between orgs that exist: its gift, what pays for it, and why it may not be sent."""
+
+    request: Request
+    gift: Gift
+    slices: list[Slice] | None
+    refusal: tuple[str, Answer] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """The request path of one process. `lock_s` is how long a gift waits, `hold_s` how long a hold may."""
@@ -78,7 +87,7 @@ class Gate:
                 book = await self.gather(conn, requests)
                 fresh = [request for request in requests if (request.sender, request.key) not in book.answers]
                 sitting = await self.scorer.gather(conn, parties(fresh, book.orgs), at=requests[0].at)
-                outcomes = [decide(request, book, sitting) for request in requests]
+                outcomes = [one for wave in sitting.waves(requests) for one in decide(wave, book, sitting)]
                 await self.record(conn, [outcome for outcome in outcomes if not outcome.answer.replayed], sitting)
                 await conn.execute("commit")
                 committed = True
@@ -180,14 +189,26 @@ def parties(requests: Sequence[Request], orgs: dict[str, Org]) -> list[Parties]:
     ]
 
 
-def decide(request: Request, book: Book, sitting: Sitting) -> Outcome:
-    """One request, in order of arrival: earlier answer → parties → identity → funds → detector."""
+def decide(wave: Sequence[Request], book: Book, sitting: Sitting) -> list[Outcome]:
+    """One wave, in order of arrival: earlier answer → parties → identity → funds → detector. The model looks once."""
+    weighed = [weigh(request, book) for request in wave]
+    sitting.look([(one.gift, one.request.at) for one in weighed if isinstance(one, Weighed) and not one.refusal])
+    return [judge(one, book, sitting) if isinstance(one, Weighed) else one for one in weighed]
+
+
+def weigh(request: Request, book: Book) -> Weighed | Outcome:
+    """What the ledger itself has to say of one request: its answer, or the gift that it makes."""
     earlier = book.answers.get((request.sender, request.key))
     if earlier is not None:
         return Outcome(request, answers.earlier(request, earlier))
-    outcome = refuse_unknown(request, book) or judge(request, book, sitting)
-    book.answers[request.sender, request.key] = answers.kept(outcome.answer, request.body_hash)
-    return outcome
+    outcome = refuse_unknown(request, book)
+    if outcome:
+        book.answers[request.sender, request.key] = answers.kept(outcome.answer, request.body_hash)
+        return outcome
+    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
+    slices = cut(book.grants[request.sender], request.amount)
+    gift = gift_of(request, book, slices or [])
+    return Weighed(request, gift, slices, answers.refusal(request, sender, recipient, slices))
 
 
 def refuse_unknown(request: Request, book: Book) -> Outcome | None:
@@ -200,16 +221,19 @@ def refuse_unknown(request: Request, book: Book) -> Outcome | None:
     return None
 
 
-def judge(request: Request, book: Book, sitting: Sitting) -> Outcome:
+def judge(one: Weighed, book: Book, sitting: Sitting) -> Outcome:
     """Refuse what may not be sent, ask the detector about the rest, and reserve what it admits."""
-    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
-    slices = cut(book.grants[request.sender], request.amount)
-    gift = gift_of(request, book, slices or [])
-    refusal = answers.refusal(request, sender, recipient, slices)
-    if refusal:
-        reason, answer = refusal
-        return Outcome(request, answer, sitting.turn_away(gift, reason, at=request.at))
-    decision = sitting.decide(gift, at=request.at)
+    outcome = ask(one, book, sitting)
+    book.answers[one.request.sender, one.request.key] = answers.kept(outcome.answer, one.request.body_hash)
+    return outcome
+
+
+def ask(one: Weighed, book: Book, sitting: Sitting) -> Outcome:
+    request, slices = one.request, one.slices
+    if one.refusal:
+        reason, answer = one.refusal
+        return Outcome(request, answer, sitting.turn_away(one.gift, reason, at=request.at))
+    decision = sitting.decide(one.gift, at=request.at)
     if decision.refused:
         return Outcome(request, answers.rate_limited(decision), decision)
     status = FIRST_STATUS[decision.verdict.word]

@@ -168,9 +168,12 @@ class Settlement:
                 at_us = None if at is None else store.micros(at)
                 sitting = await self.scorer.gather(conn, parties(judged, orgs), at=at_us)
                 now = max(store.moment(sitting.now), max(one["now"] for one in due))
+                gifts = {one["id"]: gift_of(one, slices[one["id"]], orgs, now) for one in judged}
+                await sitting.recall(conn, list(gifts.values()))
+                sitting.look([(gift, None) for gift in gifts.values()])
                 plan = Plan()
                 for one in due:
-                    self.decide(plan, one, slices[one["id"]], orgs, sitting, now)
+                    self.decide(plan, one, gifts.get(one["id"]), slices[one["id"]], orgs, sitting, now)
                 await sitting.record(conn)
                 await write(conn, plan, self.hold_s)
                 await transaction.commit()
@@ -189,13 +192,20 @@ class Settlement:
         return orgs, await slices_of(conn, [one["id"] for one in due])
 
     def decide(
-        self, plan: Plan, transfer: Any, slices: list[Any], orgs: dict[str, Any], sitting: Any, now: datetime
+        self,
+        plan: Plan,
+        transfer: Any,
+        gift: Gift | None,
+        slices: list[Any],
+        orgs: dict[str, Any],
+        sitting: Any,
+        now: datetime,
     ) -> None:
-        """The second look: approve settles, block returns, anything else holds."""
-        if transfer["status"] == Status.HELD:
+        """The second look: approve settles, block returns, anything else holds. A hold that ran out has no gift."""
+        if gift is None:
             return plan.give_back(transfer, slices, Status.RETURNED, "hold_expired", now)
         sender, recipient = orgs[transfer["sender"]], orgs[transfer["recipient"]]
-        decision = sitting.decide(gift_of(transfer, slices, sender, recipient, now))
+        decision = sitting.decide(gift)
         if decision.verdict is Verdict.BLOCK:
             return plan.give_back(transfer, slices, Status.RETURNED, "second_look", now)
         standing = not sender["frozen"] and not recipient["frozen"] and sender["identity"] != "none"
@@ -211,8 +221,9 @@ def parties(transfers: Iterable[Any], orgs: dict[str, Any]) -> list[Parties]:
     ]
 
 
-def gift_of(transfer: Any, slices: Sequence[Any], sender: Any, recipient: Any, now: datetime) -> Gift:
+def gift_of(transfer: Any, slices: Sequence[Any], orgs: dict[str, Any], now: datetime) -> Gift:
     """The gift as it stands now; what was true only at its beginning (the sender's balance) is kept from then."""
+    sender, recipient = orgs[transfer["sender"]], orgs[transfer["recipient"]]
     tops = [one["rooted_at"] for one in slices if one["origin"] == "purchase"]
     return Gift(
         transfer["id"],

@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 import detector.api
 import ledger.api
 import ledger.platform
-from detector import store
 from detector.contract import Judged
 from detector.errors import DetectorError
 from detector.judge import Detector
@@ -45,6 +44,7 @@ GROWING = (
     "detector.keys", "detector.decisions",
 )  # fmt: skip
 ALONE = "judges by limits and rules alone: the active generation names no model"
+JUDGES = "judges by limits, rules and the model's score"
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Works:
 
     @classmethod
     def build(cls, pool: asyncpg.Pool, settings: Settings) -> Works:
-        judge = Detector()
+        judge = Detector(settings.trusted_key)
         gate = Gate(pool, judge, settings.lock_s, settings.hold_s)
         return cls(
             pool,
@@ -133,14 +133,24 @@ class Works:
     async def health(self) -> Response:
         try:
             async with self.pool.acquire(timeout=2) as conn:
-                generation = await asyncio.wait_for(store.active(conn), 2)
+                await asyncio.wait_for(self.detector.refresh(conn), 2)
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             body: dict[str, Any] = {"status": "unavailable", "database": type(error).__name__}
             return Response(msgspec.json.encode(body), 503, media_type="application/json")
-        body = {"status": "ok", "generation": generation, "model": None, "note": ALONE}
-        if generation is None:
-            body |= {"status": "degraded", "note": "no active policy: every gift is held"}
-        return Response(msgspec.json.encode(body), media_type="application/json")
+        return Response(msgspec.json.encode(standing(self.detector)), media_type="application/json")
+
+
+def standing(judge: Detector) -> dict[str, Any]:
+    """By what a process judges, and what keeps it from doing so."""
+    body: dict[str, Any] = {"status": "ok", "generation": judge.generation, "model": None, "note": ALONE}
+    if judge.generation is None:
+        return body | {"status": "degraded", "note": "no active policy: every gift is held"}
+    if judge.wanted:
+        body |= {"model": judge.serving.name if judge.serving else None, "note": JUDGES}
+    fault = judge.fault()
+    if fault:
+        body |= {"status": "degraded", "reason": fault[0], "note": f"every gift is held: {fault[1]}"}
+    return body
 
 
 def create() -> Front:
@@ -158,7 +168,7 @@ def build(settings: Settings) -> Front:
         pool = await postgres.pool(settings.database_url, size=CONNECTIONS)
         works = Works.build(pool, settings)
         async with pool.acquire() as conn:
-            await works.detector.adopt(conn, await store.active(conn))
+            await works.detector.refresh(conn)
         add_routes(app, works, settings)
         app.open_direct()
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
@@ -185,9 +195,12 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     async def allow(authorization: str | None, scope: str) -> str:
         return (await access.actor(authorization, scope)).name
 
+    async def own(authorization: str | None) -> bool:
+        return (await access.actor(authorization, "labels:write")).role == "platform"
+
     ledger.api.add_sending(app, access, works.send)
     app.include_router(ledger.api.router(works.pool, access, settings.lock_s))
-    app.include_router(detector.api.router(works.pool, allow, works.scoring.submit))
+    app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")

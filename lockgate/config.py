@@ -6,6 +6,7 @@ A blank variable counts as unset. A wrong one stops the start, naming the variab
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class Settings:
     clearing_s: int = 24 * 3600
     giftable_origins: frozenset[str] = frozenset({"purchase", "promo", "gift"})
     settle_every_s: float = 1.0
+    trusted_key: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -46,6 +48,7 @@ class Settings:
             clearing_s=_hours(environ, "LOCKGATE_CLEARING_HOURS", unset.clearing_s, least_s=0),
             giftable_origins=_origins(environ, unset.giftable_origins),
             settle_every_s=_seconds(environ, "LOCKGATE_SETTLE_EVERY_S", unset.settle_every_s),
+            trusted_key=_trusted_key(environ),
         )
 
 
@@ -55,6 +58,13 @@ def _database_url(environ: Mapping[str, str]) -> str | None:
         # The one value that is not shown: it may hold a password, and errors end up in logs.
         _refuse("DATABASE_URL", f"({len(url)} characters, not shown)", "write postgresql://user@host/database")
     return url or None
+
+
+def _trusted_key(environ: Mapping[str, str]) -> str | None:
+    key = _text(environ, "LOCKGATE_TRUSTED_KEY")
+    if key and not re.fullmatch("[0-9a-f]{64}", key):
+        _refuse("LOCKGATE_TRUSTED_KEY", repr(key), "give the public key that signs artifacts as 64 hexadecimal digits")
+    return key or None
 
 
 def _hours(environ: Mapping[str, str], name: str, unset_s: int, *, least_s: int) -> int:
