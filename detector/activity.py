@@ -135,10 +135,10 @@ class Lookup(NamedTuple):
 class Activity:
     """The states that one process remembers, for the shapes that one policy generation needs.
 
-    `party` makes an org's Party, where the generation names a model.
+    `memory` makes what a model remembers of a new key, where the generation names a model.
     """
 
-    def __init__(self, shapes: Iterable[Shape], party: Callable[[], Party] | None = None) -> None:
+    def __init__(self, shapes: Iterable[Shape], memory: Callable[[str], Party | None] | None = None) -> None:
         wanted = sorted(set(shapes))
         self.roles: dict[str, list[tuple[str, Any, Any, bool]]] = {}
         for shape in wanted:
@@ -147,12 +147,12 @@ class Activity:
             self.roles.setdefault(shape.owner, []).append((shape.slot, facets, counterpart, shape.attempts))
         self.extra = [role for role in ("ip", "device", "tier") if role in self.roles]
         self.states: dict[str, State] = {}
-        self.party = party
-        self.most = MOST_PARTIES if party else MOST_STATES
+        self.memory = memory
+        self.most = MOST_PARTIES if memory else MOST_STATES
 
     def new(self, key: str) -> State:
         """A blank state, remembered under its key."""
-        state = self.states[key] = State(self.party() if self.party and key.startswith("o:") else None)
+        state = self.states[key] = State(self.memory(key) if self.memory else None)
         return state
 
     def keys(self, gift: Parties | Gift) -> list[str]:

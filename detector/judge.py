@@ -18,9 +18,8 @@ from detector.activity import Activity, State
 from detector.decide import FIRST, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
 from detector.gift import Decision, Gift, Opinion, Parties
-from detector.live import Party
 from detector.looker import Looker
-from detector.parties import teach
+from detector.parties import memory, teach
 from detector.policy import Policy, read
 from detector.serving import Serving
 
@@ -120,7 +119,7 @@ class Detector:
         if generation == self.generation:
             return
         self.policy = read(text, generation=generation or 0) if text else None
-        self.activity = Activity(self.policy.shapes if self.policy else (), Party if self.wanted else None)
+        self.activity = Activity(self.policy.shapes if self.policy else (), memory if self.wanted else None)
 
 
 class Sitting:

@@ -18,9 +18,8 @@ from detector.activity import Activity
 from detector.decide import FIRST
 from detector.feature_table import HASH
 from detector.gift import Gift, Opinion, micros
-from detector.live import Party
 from detector.model_vector import Recorded, relabelled
-from detector.parties import look_at
+from detector.parties import look_at, memory
 from detector.policy import ModelTerms
 from detector.serving import Look, Serving, degraded
 
@@ -79,7 +78,7 @@ class Looker:
 
     async def before(self, conn: asyncpg.Connection, gift: Gift, row: asyncpg.Record) -> Recorded:
         """The features of a gift from what is on record before it; its facts are those of now."""
-        then = Activity((), Party)
+        then = Activity((), memory)
         at = micros(row["at"])
         keys = then.keys(gift)
         for key in keys:

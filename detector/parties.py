@@ -30,6 +30,11 @@ class Past(NamedTuple):
     digest: Digest | None
 
 
+def memory(key: str) -> Party | None:
+    """What a model remembers of a new key: something of orgs alone."""
+    return Party() if key.startswith("o:") else None
+
+
 def look_at(gift: Gift, activity: Activity, at: int) -> tuple[Recorded, Digest]:
     """The features of a gift at its moment, and the digest that it is to be recorded with. Both parties are locked."""
     columns, digest = look(gift, party(activity, gift.sender), party(activity, gift.recipient), at)
@@ -38,12 +43,9 @@ def look_at(gift: Gift, activity: Activity, at: int) -> tuple[Recorded, Digest]:
 
 def teach(decision: Decision, activity: Activity) -> None:
     """Let the parties of a first look, just taken, know of it."""
-    gift, sender, recipient = (
-        decision.gift,
-        party(activity, decision.gift.sender),
-        party(activity, decision.gift.recipient),
-    )
-    tell(gift, decision.at, sender, recipient, decision.digest, approved=decision.verdict is Verdict.APPROVE)
+    gift, approved = decision.gift, decision.verdict is Verdict.APPROVE
+    sender, recipient = party(activity, gift.sender), party(activity, gift.recipient)
+    tell(gift, decision.at, sender, recipient, decision.digest, approved=approved)
 
 
 def recall(org: str, mine: Party, other: Party, past: Past) -> None:

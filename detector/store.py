@@ -55,7 +55,7 @@ async def load(
     """
     known = [activity.states[key].last_at for key in stale]
     since = [moment(max(last_at, now - HORIZON_US)) for last_at in known]
-    roles, names, taught = [key[0] for key in stale], [key[2:] for key in stale], activity.party is not None
+    roles, names, taught = [key[0] for key in stale], [key[2:] for key in stale], activity.memory is not None
     anybody = Party()
     for row in await conn.fetch(SQL["load"], stale, roles, names, since, taught):
         key, at, seq, sender, recipient, amount, ip, device, tier, verdict, name, digest = row

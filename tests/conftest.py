@@ -6,14 +6,21 @@ import asyncio
 import itertools
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from detector.feature_table import HASH
 from lockgate.migrate import migrate
 from lockgate.postgres import binaries, throwaway, with_database
+from models import artifact, files
+from models.artifact import Content
 from tests.support import House, Worker, open_house, workers
+from training.features import features
+from training.fit import Wish, fit
+from training.simulate import START, simulate
 
 _numbers = itertools.count(1)
 
@@ -74,6 +81,20 @@ def four(server: str, template: str) -> Iterator[tuple[str, list[Worker]]]:
     dsn = with_database(server, "four")
     with workers(dsn, 4) as started:
         yield dsn, started
+
+
+@pytest.fixture(scope="session")
+def small() -> Content:
+    """A small model of a small simulated platform, made now, that learned from known frauds."""
+    rows = simulate(300, 45, 3).drop("typology")
+    wish = Wish(as_of=START + timedelta(days=35), name="small", enough=5, iterations=20, created_at=datetime.now(UTC))
+    return fit(rows, features(rows), wish, HASH)
+
+
+@pytest.fixture(scope="session")
+def parcel(small: Content) -> bytes:
+    """The small model as the database keeps it."""
+    return files.parcel(artifact.build(small))
 
 
 async def _migrate(dsn: str) -> None:

@@ -23,6 +23,7 @@ import httpx
 import hypothesis
 import msgspec
 
+from detector import champions
 from detector import store as detector_store
 from detector.activity import Activity, State
 from detector.errors import PolicyMoved
@@ -37,6 +38,8 @@ from ledger.transfers import Answer
 from lockgate import postgres
 from lockgate.app import Works, build
 from lockgate.config import Settings
+from models.files import MANIFEST, open_parcel
+from models.manifest import decode, sha256
 
 ROOT = Path(__file__).parent.parent
 HOUR_US = 3_600_000_000
@@ -118,6 +121,18 @@ class House:
     async def activate(self, policy: str) -> int:
         async with self.pool.acquire() as conn:
             return await detector_store.add_policy(conn, policy, "test")
+
+    async def promote(self, parcel: bytes | None, *, role: str = "champion") -> str | None:
+        """Give the role to an artifact, or to none; the name that decisions give it."""
+        async with self.pool.acquire() as conn, conn.transaction():
+            if parcel is None:
+                await champions.promote(conn, role, None, "test", "a test")
+                return None
+            manifest = open_parcel(parcel)[MANIFEST]
+            name, sha = decode(manifest).name, sha256(manifest)
+            await champions.add(conn, name, sha, parcel, "test")
+            await champions.promote(conn, role, sha, "test", "a test")
+            return f"{name}@{sha[:12]}"
 
     async def org(self, name: str = "", *, identity: str = "basic", tier: str = "standard", **more: Any) -> str:
         name = name or f"org{next(_numbers)}"
@@ -226,6 +241,8 @@ TIMES = [
     *(("ledger.transfers", name) for name in ("created_at", "settle_at", "hold_until", "ended_at")),
     ("ledger.entries", "at"),
     ("detector.decisions", "at"),
+    ("detector.labels", "at"),
+    ("detector.labels", "label_at"),
 ]
 
 
