@@ -1,8 +1,8 @@
 -- Note what became known of gifts, later than all that is on record of the keys locked; $1 gifts, $2 fraud, $3 sources,
 -- $4 author, $5 and $6 the roles and ids of the keys. The ids of labels follow the order of their gifts.
 -- A gift that was not approved taught nothing, and so has no excess.
-with latest as (
-    select max(one.at) as at
+with told as (
+    select greatest(clock_timestamp(), max(one.at) + interval '1 microsecond') as at
     from unnest($5::text[], $6::text[]) as k (role, id)
     cross join lateral (
         (select at from detector.decisions where k.role = 'o' and sender = k.id and look = 1 order by at desc limit 1)
@@ -21,11 +21,11 @@ with latest as (
     ) one
 )
 insert into detector.labels (gift_id, fraud, label_at, source, author, sender, recipient, ip, device, at, excess)
-select t.gift, t.fraud, greatest(clock_timestamp(), latest.at + interval '1 microsecond'), t.source, $4,
+select t.gift, t.fraud, told.at, t.source, $4,
     d.sender, d.recipient, d.ip, d.device, d.at, case when d.verdict = 'approve' then coalesce((d.digest ->> 1)::integer, 0) else 0 end
 from unnest($1::text[], $2::boolean[], $3::text[]) as t (gift, fraud, source)
 join detector.decisions d on d.id = t.gift || '.1'
-cross join latest
+cross join told
 order by d.at, d.seq
 on conflict (gift_id) do nothing
 returning gift_id
