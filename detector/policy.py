@@ -93,9 +93,10 @@ def read(text: str, *, generation: int = 0) -> Policy:
     faults += [
         f"the name {name!r} is used twice: names must differ" for name in sorted({*names}) if names.count(name) > 1
     ]
-    if not limits and not rules:
+    if not limits and not rules and not model:
         faults.append(
-            "no limit and no rule: an empty policy would hold every gift; write at least one [[limit]] or [[rule]]"
+            "no limit, rule or model: an empty policy would hold every gift; write at least one [[limit]] or [[rule]], "
+            "or a [model]"
         )
     if faults:
         raise PolicyRefused(*faults)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from detector import policy
+from detector.cli import compare
 from detector.decide import decide
 from detector.errors import PolicyRefused
 from detector.gift import Event, Gift, Verdict
@@ -63,6 +64,45 @@ def test_every_fault_is_named_with_its_cure(text: str, named: str) -> None:
     with pytest.raises(PolicyRefused) as refused:
         policy.read(text)
     assert named in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("", "name = None; write 'champion', an artifact's name or its SHA-256"),
+        ('name = "../x"', "name = '../x'"),
+        ('name = "x"\nhold_at = 0', "hold_at = 0; write a score above 0 and up to 1"),
+        ('name = "x"\nblock_at = 1.5', "block_at = 1.5"),
+        ('name = "x"\nhold_at = true', "hold_at = True"),
+        ('name = "x"\nhold_at = nan', "hold_at = nan"),
+        ('name = "x"\nhold_at = 0.9\nblock_at = 0.8', "block_at = 0.8 is below hold_at = 0.9"),
+        ('name = "x"\nmax_age = "90"', "max_age = '90'; write a span from"),
+        ('name = "x"\nwhen_old = "approve"', "when_old = 'approve'; write 'hold' or 'block'"),
+        ('name = "x"\nholdat = 1', "unknown field 'holdat'; did you mean 'hold_at'?"),
+    ],
+)
+def test_every_fault_of_a_model_is_named(line: str, named: str) -> None:
+    with pytest.raises(PolicyRefused) as refused:
+        policy.read(f"[model]\n{line}\n{GOOD}")
+    assert f"model: {named}" in refused.value.detail
+
+
+def test_a_model_is_one_table() -> None:
+    with pytest.raises(PolicyRefused, match="one \\[model\\] table"):
+        policy.read('[[model]]\nname = "x"\n' + GOOD)
+
+
+def test_the_terms_of_a_model() -> None:
+    assert policy.read(GOOD).model is None
+    assert policy.read('[model]\nname = "champion"').model == policy.ModelTerms("champion")
+    told = policy.read('[model]\nname = "x"\nhold_at = 0.5\nblock_at = 1\nmax_age = "90d"\nwhen_old = "block"')
+    assert told.model == policy.ModelTerms("x", 0.5, 1.0, 90 * DAY_S, Verdict.BLOCK)
+
+
+def test_what_changes_of_a_model_is_shown() -> None:
+    old, new = (policy.read(f'[model]\nname = "x"\n{line}') for line in ("", "hold_at = 0.5"))
+    (change,) = compare(old, new)
+    assert (change.change, change.kind, change.fields) == ("changed", "model", {"hold_at": (None, 0.5)})
 
 
 def test_all_faults_are_named_at_once() -> None:
