@@ -132,4 +132,72 @@ DERIVED: list[Derived] = [
         "this amount over all that the sender had: near 1 when a thief takes everything",
         "customers who hand on a whole grant",
     ),
+    share(
+        "promo_share",
+        "promo_amount",
+        "amount",
+        "high",
+        "share of this gift that began as a promotion or free tier: free-tier farming",
+        "students who return their grants",
+    ),
+    share(
+        "young_share",
+        "young_amount",
+        "amount",
+        "high",
+        "share of this gift from purchases under 7 d old: stolen cards before the bank calls back",
+        "customers who buy for the gift",
+    ),
+    share(
+        "age_ratio",
+        "recipient_age_s",
+        "sender_age_s",
+        "low",
+        "the recipient's age over the sender's: an old org that suddenly pays one made yesterday",
+        "teachers and their students",
+    ),
+    share(
+        "topup_age_ratio",
+        "topup_age_s",
+        "sender_age_s",
+        "none",
+        "age of the youngest purchase spent over the sender's: near 1 when an org was founded to buy and give",
+        "new customers",
+    ),
+    share(
+        "recipient_promo_share_7d",
+        "recipient_promo_sum_7d",
+        "recipient_sum_7d",
+        "high",
+        "promotional share of what the recipient was sent in 7 d: a collector of free grants",
+        "courses to which students return their grants",
+    ),
+    *(
+        share(
+            f"{party}_refused_share_7d",
+            f"({party}_tried_count_7d - {party}_count_7d)",
+            f"{party}_tried_count_7d",
+            "high",
+            f"share of the gifts that the {party} {'tried' if party == 'sender' else 'was offered'} in 7 d that were "
+            "not approved: probing, or a known drop",
+            "a new customer that meets its first limits",
+        )
+        for party in ("sender", "recipient")
+    ),
+    *(
+        Derived(
+            f"{key}_risk_{label}",
+            f"({key}_frauds_{label} + 0.01) / ({key}_labels_{label} + 2)",
+            "high",
+            f"share of frauds among the labels of gifts {what}, known in {label}, smoothed by two labels of 0.5 %: "
+            "where fraud came from before",
+            "addresses and machines that strangers share",
+        )
+        for key, what in (
+            ("ip", "from this address"),
+            ("device", "from this device"),
+            ("fingerprint", "paid by this means of payment"),
+        )
+        for label in ("7d", "30d")
+    ),
 ]

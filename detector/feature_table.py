@@ -7,7 +7,10 @@ A row is a fact of the gift, an aggregate over earlier gifts, or derived: an SQL
   with at > t - w; windows are compared in microseconds, ages and gaps are whole seconds, cut off.
 * Amounts are micro-credits, each counted as LARGEST at most, so that no sum leaves 64 bits.
 * A label is known at t from the later of its `label_at` and its own gift's time, and only if its gift is earlier.
-* A row whose `needs` the history does not have is null, and so is whatever is derived from it.
+* Only gifts that the gate approved at its first look teach: count, are habits, profiles or links of later ones. A
+  history without the column `verdict` teaches by every gift. Tried gifts are all gifts; labels are those of all.
+* A row whose `needs` the history does not have is null, and so is whatever is derived from it. A row that needs a fact
+  or a context key is null for a gift that does not say it.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ from dataclasses import dataclass, replace
 
 from detector.expressions import ColumnType, parse
 from detector.feature_derived import DERIVED, Derived
-from detector.feature_words import ABOUT, FACTS, GRAPH, HABITS, LABELS, MARKS
+from detector.feature_words import ABOUT, FACTS, GRAPH, HABITS, KEYS, LABELS, MARKS, ORIGIN, TRIED
 
 HOUR_S, DAY_S = 3_600, 86_400
 WINDOWS_S = {"1h": HOUR_S, "24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S}
 LABEL_WINDOWS_S = {"7d": 7 * DAY_S, "30d": 30 * DAY_S}
+TRIED_WINDOWS_S = {"1h": HOUR_S, "24h": DAY_S, "7d": 7 * DAY_S}
+CONTEXT_WINDOWS_S = {"24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S}
 HORIZON_S = 30 * DAY_S  # habits, pairs and the graph look back this far
 HABIT = 64  # most gifts that a habit looks back on
 SURE = 3  # fewest gifts of a habit that tell an excess
@@ -36,9 +41,20 @@ FAR = 16  # most ancestors that a gift names
 DEPTH = 8  # how far back its ancestors go
 HOPS = 15  # longest chain that is told
 LARGEST = 10**15  # micro-credits: a billion credits
-LIMITS = (HORIZON_S, HABIT, SURE, EXCESS_CAP, UNUSUAL, PLAIN, PAIR, NEAR, FAR, DEPTH, HOPS, LARGEST)
+CROWD = 128  # most gifts, and most labels, of one context key that are looked at
+YOUNG_S = 30 * DAY_S  # an org is young until then
+PROMO_S = 7 * DAY_S  # promotional credits are asked for so far back
+LIMITS = (
+    *(HORIZON_S, HABIT, SURE, EXCESS_CAP, UNUSUAL, PLAIN, PAIR, NEAR, FAR, DEPTH, HOPS, LARGEST),
+    *(CROWD, YOUNG_S, PROMO_S),
+)
 
 LABELLED = ("fraud", "label_at")
+IDENTITIES = {"none": 0, "basic": 1, "full": 2}
+CONTEXTS = ("ip", "device", "fingerprint")
+SPELLED = ("amount_digits", "amount_under")  # facts that follow from the amount alone
+BESIDES = tuple(name for name, (_, needs, *_) in FACTS.items() if needs)
+ASKS_OF_GIFT = frozenset((*BESIDES, *CONTEXTS))  # needs that each gift answers for itself
 INT, FLOAT = ColumnType.INT, ColumnType.FLOAT
 
 
@@ -134,6 +150,47 @@ def graph() -> Iterator[Row]:
         yield replace(row, source="graph", aggregate=name, window_s=HORIZON_S)
 
 
+def tried() -> Iterator[Row]:
+    """Attempts, whatever was said to them."""
+    for source, (about, others, catches, false_alarms) in TRIED.items():
+        for word, aggregate, label in (
+            *(("count", "count", label) for label in TRIED_WINDOWS_S),
+            ("sum", "sum", "24h"),
+            (others, "distinct", "24h"),
+        ):
+            what = {"count": "count", "sum": "micro-credits", "distinct": f"distinct {others}"}[aggregate]
+            text = f"{what} of {about} in the last {label}: {catches}"
+            row = Row(f"{source}_{word}_{label}", "aggregate", INT, "high", text, false_alarms, ("verdict",))
+            yield replace(row, source=source, aggregate=aggregate, window_s=TRIED_WINDOWS_S[label])
+        text = f"seconds since the latest of {about}, null if none in 7 d: probing at a machine's pace"
+        row = Row(f"{source}_gap_s", "aggregate", INT, "none", text, "people who try again at once", ("verdict",))
+        yield replace(row, source=source, aggregate="gap_s", window_s=max(TRIED_WINDOWS_S.values()))
+
+
+def origin() -> Iterator[Row]:
+    for name, (source, aggregate, window_s, need, description, false_alarms) in ORIGIN.items():
+        row = Row(name, "aggregate", INT, "high", description, false_alarms, (need,))
+        yield replace(row, source=source, aggregate=aggregate, window_s=window_s)
+
+
+def context(key: str) -> Iterator[Row]:
+    """What an address, a device or a means of payment saw: its latest CROWD gifts and labels."""
+    about, catches, false_alarms = KEYS[key]
+    for aggregate, labels in (("count", ("24h", "7d")), ("senders", ("24h", "7d", "30d")), ("recipients", ("7d",))):
+        for label in labels:
+            what = "gifts" if aggregate == "count" else f"distinct {aggregate} of gifts"
+            text = f"{what} {about} in the last {label}, {CROWD} gifts at most: {catches}"
+            row = Row(f"{key}_{aggregate}_{label}", "aggregate", INT, "high", text, false_alarms, (key,))
+            yield replace(row, source=key, aggregate=aggregate, window_s=CONTEXT_WINDOWS_S[label])
+    text = f"seconds since the latest gift {about}, null if none in 30 d: a machine's pace, or a place never seen"
+    row = Row(f"{key}_gap_s", "aggregate", INT, "none", text, "new phones, travel, cards that were renewed", (key,))
+    yield replace(row, source=key, aggregate="gap_s", window_s=HORIZON_S)
+    for label, window_s in LABEL_WINDOWS_S.items():
+        for word in ("labels", "frauds"):
+            row = labelled(key, f"{word}_{label}", word, window_s, f"gifts {about}", f"{label}, {CROWD} at most")
+            yield replace(row, needs=(key, *LABELLED))
+
+
 def derived(one: Derived, rows: Mapping[str, Row]) -> Row:
     """A derived row needs what its operands need."""
     expression = parse(one.expression, {name: row.type for name, row in rows.items()})
@@ -149,7 +206,9 @@ def table() -> dict[str, Row]:
     rows += [*pair(), *habits()]
     for source in ABOUT:
         rows += labels(source)
-    rows += graph()
+    rows += [*graph(), *tried(), *origin()]
+    for key in CONTEXTS:
+        rows += context(key)
     known = {row.name: row for row in rows}
     return known | {one.name: derived(one, known) for one in DERIVED}
 

@@ -76,6 +76,9 @@ class Gift(Struct, frozen=True, gc=False):
     topup_age_s: int | None = None
     same_owner: bool | None = None
     look: int = 1
+    fingerprint: str | None = None
+    promo_amount: int | None = None
+    young_amount: int | None = None
 
 
 class Event(Struct, frozen=True, gc=False):

@@ -3,33 +3,36 @@
 Law 10: bit-equal with the history executor on every column. Nothing is read but the states of the two parties (their
 keys are locked) and the digests that their events carry. Time is an argument and never runs backwards for a party.
 
-Order of calls at one moment: labels known by then (`learn`), then `look`, then `remember` where the gift counts. A look
-may drop what no later moment can see, and changes nothing else.
+Order of calls at one moment: labels known by then (`learn`), then `look`, then `remember`. A look may drop what no
+later moment can see, and changes nothing else.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Protocol
 
 from detector.activity import Track
-from detector.feature_table import HORIZON_S, LARGEST, PAIR, PLAIN, TABLE, UNUSUAL, WINDOWS_S
+from detector.feature_table import CONTEXTS, LARGEST, PAIR, PLAIN, TABLE, UNUSUAL
+from detector.live_context import UNKNOWN, Context
+from detector.live_facts import Said, promo, young
 from detector.live_graph import Digest, Near, Sight, graph
 from detector.live_habit import Habit
 from detector.live_labels import Label, Labels
+from detector.live_windows import DAY_US, HORIZON_US, WEEK_US, Columns, pair_columns, tried, windows
 
-HOUR_US, DAY_US, WEEK_US, MONTH_US = (window_s * 1_000_000 for window_s in WINDOWS_S.values())
-HORIZON_US = HORIZON_S * 1_000_000
 FEW = 64  # how many events of an org come between two sweeps of what it may forget
 
 # The order of `look`'s columns. The facts of the table are the gift's own; the derived rows come from both.
 PRIMITIVES: tuple[str, ...] = tuple(row.name for row in TABLE.values() if row.kind == "aggregate")
-
-Columns = tuple[int | None, ...]
+# The contexts of a gift, in the order of CONTEXTS; None where it names none.
+Contexts = Sequence[Context | None]
+NOWHERE: Contexts = (None,) * len(CONTEXTS)
 
 
 class Given(Protocol):
-    """What the executor needs of a gift."""
+    """What is remembered of a gift."""
 
     @property
     def id(self) -> str: ...
@@ -41,6 +44,10 @@ class Given(Protocol):
     def amount(self) -> int: ...
 
 
+class Asked(Given, Said, Protocol):
+    """What a look needs of a gift."""
+
+
 class Party:
     """What one org did in 30 days and what became known of it, as sender and as recipient."""
 
@@ -50,10 +57,13 @@ class Party:
         "known_received",
         "known_sent",
         "mild",
+        "offered",
         "pairs",
+        "promo",
         "received",
         "recipients",
         "sent",
+        "tried",
         "unusual",
         "unusual_received",
     )
@@ -61,6 +71,9 @@ class Party:
     def __init__(self) -> None:
         self.sent = Track()
         self.received = Track()
+        self.tried = Track()  # all gifts it tried, whatever was said to them
+        self.offered = Track()  # all gifts tried to it
+        self.promo = Track()  # what it was sent of promotions and free tiers
         self.pairs: dict[str, list[int]] = {}  # recipient: times of the latest gifts to it
         self.habit = Habit()
         self.mild: list[int] = []  # times of gifts sent at two to three times the habit
@@ -86,6 +99,7 @@ class Party:
         self.expire(until)
         self.sent.forget(until)
         self.received.forget(until)
+        self.promo.forget(until)
         self.known_sent.forget(until)
         self.known_received.forget(until)
         for times in (self.mild, self.unusual, self.unusual_received):
@@ -94,7 +108,9 @@ class Party:
             self.pairs = {party: times for party, times in self.pairs.items() if times[-1] > until}
 
 
-def look(gift: Given, sender: Party, recipient: Party, at: int) -> tuple[Columns, Digest]:
+def look(
+    gift: Asked, sender: Party, recipient: Party, at: int, *, contexts: Contexts = NOWHERE
+) -> tuple[Columns, Digest]:
     """The primitive columns of a gift, and the digest that its event is to carry."""
     floor = at - HORIZON_US
     sender.expire(floor)
@@ -104,9 +120,8 @@ def look(gift: Given, sender: Party, recipient: Party, at: int) -> tuple[Columns
     plain = sender.habit.plain.read(amount)
     clean = sender.habit.clean.read(amount)
     seen = Sight(sender.funders, sender.recipients, recipient.funders, recipient.recipients)
-    links, digest = graph(
-        gift.sender, gift.recipient, seen, fresh=pair[0] == 0, excess=plain[-1], clean_excess=clean[-1]
-    )
+    own = Digest(plain[-1], clean[-1], fresh=pair[0] == 0, young=young(gift), promo=promo(gift))
+    links, digest = graph(gift.sender, gift.recipient, seen, own)
     columns = (
         *activity(sender, recipient, at),
         *pair,
@@ -116,15 +131,49 @@ def look(gift: Given, sender: Party, recipient: Party, at: int) -> tuple[Columns
         sender.habit.same_hour(at),
         *known(sender, recipient, at),
         *links,
+        *tried(sender.tried, at),
+        *tried(recipient.offered, at),
+        None if gift.sender_age_s is None else recipient.funders.young,
+        None if gift.promo_amount is None else recipient.promo.total(at, WEEK_US),
+        *elsewhere(contexts, at),
     )
     return columns, digest
 
 
-def remember(gift: Given, at: int, sender: Party, recipient: Party, digest: Digest) -> None:
-    """Add a gift that counts to both parties, with the digest taken when it was judged."""
+def remember(
+    gift: Given,
+    at: int,
+    sender: Party,
+    recipient: Party,
+    digest: Digest | None,
+    *,
+    contexts: Contexts = (),
+    taught: bool = True,
+) -> None:
+    """Add a gift to both parties and its contexts, with the digest taken when it was judged. Where it was not approved
+    (`taught` is false) only attempts move, and the digest may be missing."""
+    amount = min(gift.amount, LARGEST)
+    for track, other in ((sender.tried, gift.recipient), (recipient.offered, gift.sender)):
+        track.add(at, amount, other)
+        if len(track.times) % FEW == 0:
+            track.forget(at - WEEK_US)
+    if not taught:
+        return
+    if digest is None:
+        raise ValueError(f"gift {gift.id!r} teaches but has no digest: give the one that its look returned")
+    for context in contexts:
+        if context is not None:
+            context.add(at, gift.sender, gift.recipient)
+    teach(gift, at, sender, recipient, digest)
+
+
+def teach(gift: Given, at: int, sender: Party, recipient: Party, digest: Digest) -> None:
+    """Profiles, windows, links and habits learn of a gift."""
     amount = min(gift.amount, LARGEST)
     sender.sent.add(at, amount, gift.recipient)
     recipient.received.add(at, amount, gift.sender)
+    if digest.promo:
+        recipient.promo.add(at, digest.promo, None)
     times = sender.pairs.setdefault(gift.recipient, [])
     times.append(at)
     if len(times) > 2 * PAIR:
@@ -142,18 +191,20 @@ def remember(gift: Given, at: int, sender: Party, recipient: Party, digest: Dige
             party.forget(at - HORIZON_US)
 
 
-def learn(label: Label, sender: Party | None, recipient: Party | None) -> None:
-    """Tell those parties that are remembered of a label; labels come in order of (known_at, order of the gifts)."""
+def learn(label: Label, sender: Party | None, recipient: Party | None, contexts: Contexts = ()) -> None:
+    """Tell those that are remembered of a label; labels come in order of (known_at, order of the gifts). That of a gift
+    which did not teach is told, too; its excess is 0."""
     if sender is not None:
         sender.habit.learn(label.gift, label.fraud)
         sender.known_sent.add(label)
     if recipient is not None:
         recipient.known_received.add(label)
+    for context in contexts:
+        if context is not None:
+            context.learn(label)
 
 
 # --- families ---
-
-EMPTY: Columns = (*[0] * 12, None)
 
 
 def activity(sender: Party, recipient: Party, now: int) -> Columns:
@@ -176,48 +227,6 @@ def known(sender: Party, recipient: Party, now: int) -> Columns:
     )
 
 
-def windows(track: Track, now: int) -> Columns:
-    """Count, sum and distinct counterparts in 1 h, 24 h, 7 d, 30 d; seconds since the latest event."""
-    times = track.times
-    if not times or times[-1] <= now - MONTH_US:
-        return EMPTY
-    sums, kinds = track.sums, len(track.latest_times)
-    a, b, c, d = w, x, y, z = edges(times, now)
-    n, total = len(times), sums[-1]
-    if kinds < n:  # where no counterpart came twice, its latest times are the times
-        w, x, y, z = edges(track.latest_times, now)
-    return (
-        n - a,
-        total - sums[a],
-        kinds - w,
-        n - b,
-        total - sums[b],
-        kinds - x,
-        n - c,
-        total - sums[c],
-        kinds - y,
-        n - d,
-        total - sums[d],
-        kinds - z,
-        (now - times[-1]) // 1_000_000,
-    )
-
-
-def edges(times: list[int], now: int) -> tuple[int, int, int, int]:
-    """Where the windows of 1 h, 24 h, 7 d and 30 d begin."""
-    month = bisect_right(times, now - MONTH_US)
-    week = bisect_right(times, now - WEEK_US, month)
-    day = bisect_right(times, now - DAY_US, week)
-    return bisect_right(times, now - HOUR_US, day), day, week, month
-
-
-def pair_columns(times: list[int] | None, now: int) -> tuple[int, int | None]:
-    """Gifts from this sender to this recipient in 30 d, 32 at most; seconds since the latest."""
-    if times is None or times[-1] <= now - HORIZON_US:
-        return 0, None
-    return min(len(times) - bisect_right(times, now - HORIZON_US), PAIR), (now - times[-1]) // 1_000_000
-
-
 def marks(sender: Party, recipient: Party, now: int) -> Columns:
     """Gifts of the sender that stood out, mildly or more, in 3 d and 14 d; those to the recipient in 7 d."""
     mild, unusual, received = sender.mild, sender.unusual, recipient.unusual_received
@@ -227,4 +236,14 @@ def marks(sender: Party, recipient: Party, now: int) -> Columns:
         len(mild) - bisect_right(mild, now - 14 * DAY_US) if mild else 0,
         len(unusual) - bisect_right(unusual, now - 14 * DAY_US) if unusual else 0,
         len(received) - bisect_right(received, now - WEEK_US) if received else 0,
+    )
+
+
+def elsewhere(contexts: Contexts, now: int) -> Columns:
+    """What the gift's address, device and means of payment saw."""
+    ip, device, fingerprint = contexts
+    return (
+        *(UNKNOWN if ip is None else ip.read(now)),
+        *(UNKNOWN if device is None else device.read(now)),
+        *(UNKNOWN if fingerprint is None else fingerprint.read(now)),
     )

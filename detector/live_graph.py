@@ -25,16 +25,19 @@ class Digest(Struct, frozen=True, gc=False, array_like=True):
     recipient_funders: tuple[str, ...] = ()  # who paid the recipient
     ancestors: tuple[str, ...] = ()  # whose credits may be in this gift, nearest first
     depths: tuple[int, ...] = ()  # steps back to each of them
+    young: bool = False  # was the sender
+    promo: int = 0  # micro-credits of promotions and free tiers in this gift
 
 
 class Near:
     """The latest distinct counterparts of one org in one role, newest first, each with its latest event."""
 
-    __slots__ = ("digests", "fresh", "hops", "ids", "times")
+    __slots__ = ("digests", "fresh", "hops", "ids", "times", "young")
 
     def __init__(self) -> None:
         self.fresh = 0  # how many of the latest events are fresh
         self.hops = 0  # the most hops of one
+        self.young = 0  # how many of the latest events had a young sender
         self.ids: tuple[str, ...] = ()
         self.times: tuple[int, ...] = ()
         self.digests: tuple[Digest, ...] = ()
@@ -57,6 +60,7 @@ class Near:
 
     def sum_up(self) -> None:
         self.fresh = sum([digest.fresh for digest in self.digests])
+        self.young = sum([digest.young for digest in self.digests])
         self.hops = max([digest.hops for digest in self.digests], default=0)
 
 
@@ -69,23 +73,23 @@ class Sight(Struct, frozen=True, gc=False):
     recipient_recipients: Near
 
 
-def graph(
-    sender: str, recipient: str, seen: Sight, *, fresh: bool, excess: int, clean_excess: int
-) -> tuple[Columns, Digest]:
-    """The graph's columns of a gift, and the digest that it will carry."""
+def graph(sender: str, recipient: str, seen: Sight, own: Digest) -> tuple[Columns, Digest]:
+    """The graph's columns of a gift, and its `own` digest completed by what is seen of the links."""
     ancestors = back_walk(sender, seen.funders)
-    hops = min(seen.funders.hops + 1, HOPS) if fresh else 0
+    hops = min(seen.funders.hops + 1, HOPS) if own.fresh else 0
     cycle = ancestors.get(recipient, -1) + 1
     digest = Digest(
-        excess,
-        clean_excess,
+        own.excess,
+        own.clean_excess,
         hops,
-        fresh,
+        own.fresh,
         seen.funders.ids,
         seen.recipients.ids,
         seen.recipient_funders.ids,
         tuple(ancestors),
         tuple(ancestors.values()),
+        own.young,
+        own.promo,
     )
     return (*shared(sender, recipient, seen), *freshness(seen), cycle, hops), digest
 

@@ -18,8 +18,10 @@ from detector.feature_table import HORIZON_S, PAIR
 
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
+Bools = NDArray[np.bool_]
 NULL = int(np.iinfo(np.int64).min)
-NONE = -1  # no row before
+NONE = -1  # no row before, no key
+ALL = int(np.iinfo(np.int64).max)
 SECOND = 1_000_000
 HORIZON = HORIZON_S * SECOND
 
@@ -33,33 +35,38 @@ def jit(function: Function) -> Function:
 
 @jit
 def grouped(code: I64, keys: int) -> tuple[I64, I64]:
-    """Rows of each key, in order: rows[start[k]:start[k + 1]] (a counting sort)."""
+    """Rows of each key, in order: rows[start[k]:start[k + 1]] (a counting sort). A row of code NONE is in no group."""
     start = np.zeros(keys + 1, np.int64)
     for k in code:
-        start[k + 1] += 1
+        if k != NONE:
+            start[k + 1] += 1
     start = np.cumsum(start)
     fill = start[:-1].copy()
-    rows = np.empty(len(code), np.int64)
+    rows = np.empty(start[keys], np.int64)
     for i in range(len(code)):
-        rows[fill[code[i]]] = i
-        fill[code[i]] += 1
+        if code[i] != NONE:
+            rows[fill[code[i]]] = i
+            fill[code[i]] += 1
     return start, rows
 
 
 @jit
-def neighbours(start: I64, rows: I64, other: I64) -> tuple[I64, I64]:
-    """For each row the previous and the next row of the same (key, other); NONE and len(rows) where there is none."""
-    n = len(rows)
+def neighbours(start: I64, rows: I64, other: I64, others: int, taught: Bools) -> tuple[I64, I64]:
+    """For each row the previous and the next row of the same (key, other) that taught; NONE and the number of all rows
+    where there is none. `other` codes are below `others`."""
+    n = len(other)
     before, after = np.full(n, NONE, np.int64), np.full(n, n, np.int64)
-    last, owner = np.full(len(start) - 1, NONE, np.int64), np.full(len(start) - 1, NONE, np.int64)
+    last, owner = np.full(others, NONE, np.int64), np.full(others, NONE, np.int64)
     for k in range(len(start) - 1):
         for p in range(start[k], start[k + 1]):
             i, o = rows[p], other[rows[p]]
             if owner[o] == k:
                 before[i] = last[o]
-                after[last[o]] = i
-            owner[o] = k
-            last[o] = i
+            if taught[i]:
+                if owner[o] == k:
+                    after[last[o]] = i
+                owner[o] = k
+                last[o] = i
     return before, after
 
 
@@ -79,11 +86,13 @@ def windows(
     before: I64,
     after: I64,
     spans: I64,
+    most: int,
     out: I64,
 ) -> None:
-    """Count, sum and distinct counterparts of the org's gifts in each span, then seconds since the latest of them.
+    """Count, sum and distinct counterparts of the key's gifts in each span, `most` at most, then seconds since the
+    latest of them.
 
-    `asking` groups the gifts that ask by the org that they ask about; `before` and `after` link the gifts of a pair."""
+    `asking` groups the gifts that ask by the key that they ask about; `before` and `after` link the gifts of a pair."""
     wide = len(spans)
     when, value, previous, following = at[rows], amount[rows], before[rows], after[rows]
     lo, total, kinds = np.empty(wide, np.int64), np.empty(wide, np.int64), np.empty(wide, np.int64)
@@ -100,13 +109,33 @@ def windows(
                 hi += 1
             for w in range(wide):
                 first, floor = lo[w], now - spans[w]
-                while first < hi and when[first] <= floor:
+                while first < hi and (when[first] <= floor or hi - first > most):
                     total[w] -= value[first]
                     kinds[w] -= following[first] >= i  # the gifts of a pair that came in are those before i
                     first += 1
                 lo[w] = first
                 out[3 * w, i], out[3 * w + 1, i], out[3 * w + 2, i] = hi - first, total[w], kinds[w]
             out[3 * wide, i] = (now - when[hi - 1]) // SECOND if hi > lo[wide - 1] else NULL
+
+
+@jit
+def spelled(amount: I64, out: I64) -> None:
+    """Decimal digits of each amount without its trailing zeros; by how many thousandths it stays under the next of 1,
+    2, 2.5, 5 and 10 times a power of ten."""
+    for i in range(len(amount)):
+        a, digits, power = amount[i], 1, 1
+        while a >= 10 * power:
+            power *= 10
+            digits += 1
+        above = 10 * power
+        for tenths in (50, 25, 20, 10):
+            mark = power * tenths // 10
+            if mark * 10 == power * tenths and mark >= a:
+                above = mark
+        while digits and a % 10 == 0:
+            a //= 10
+            digits -= 1
+        out[0, i], out[1, i] = digits, (above - amount[i]) * 1000 // above
 
 
 @jit

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from detector.feature_table import DEPTH, FAR, HOPS, NEAR
-from training.kernels import HORIZON, I32, I64, jit
+from training.kernels import HORIZON, I32, I64, Bools, jit
 
-# A digest: was the gift fresh, its hops, then the funders of its other party, then the recipients of that one.
-FRESH, CHAIN, FUNDERS, RECIPIENTS = 0, 1, 2, 2 + NEAR
-DIGEST = 2 + 2 * NEAR
+# A digest: was the gift fresh, its hops, was its sender young; then the funders of its other party and the recipients
+# of that one.
+FRESH, CHAIN, YOUNG, FUNDERS, RECIPIENTS = 0, 1, 2, 3, 3 + NEAR
+DIGEST = 3 + 2 * NEAR
 COLUMNS = (
     "common_funders",
     "common_recipients",
@@ -26,6 +27,7 @@ COLUMNS = (
     "sender_fresh_funders",
     "cycle",
     "hops",
+    "young_funders",
 )
 
 
@@ -114,9 +116,20 @@ def ancestry(
 
 
 @jit
-def graph(sender: I64, recipient: I64, at: I64, fresh: I64, orgs: int, far: I32, depths: I32, out: I64) -> None:
-    """The columns COLUMNS, by row. `fresh` is 1 for the first gift of its pair within the horizon; `far` and `depths`
-    are room for each gift's ancestors."""
+def graph(
+    sender: I64,
+    recipient: I64,
+    at: I64,
+    fresh: I64,
+    young: Bools,
+    taught: Bools,
+    orgs: int,
+    far: I32,
+    depths: I32,
+    out: I64,
+) -> None:
+    """The columns COLUMNS, by row. Only gifts that taught are remembered. `fresh` is 1 for the first gift of its pair
+    within the horizon, `young` tells a young sender; `far` and `depths` are room for each gift's ancestors."""
     funder, payee = np.full((orgs, NEAR), orgs, np.int32), np.full((orgs, NEAR), orgs, np.int32)
     funded, paid = np.zeros((orgs, NEAR), np.int32), np.zeros((orgs, NEAR), np.int32)
     funders, payees = np.zeros(orgs, np.int64), np.zeros(orgs, np.int64)
@@ -135,10 +148,11 @@ def graph(sender: I64, recipient: I64, at: I64, fresh: I64, orgs: int, far: I32,
         stamped(by_funder, funder[s], funders[s], r, i)
         stamped(by_payee, payee[s], payees[s], r, i)
         stamped(by_other, funder[r], funders[r], s, i)
-        siblings = twins = coparty = fresh_funders = fresh_payees = fresh_in = longest = 0
+        siblings = twins = coparty = fresh_funders = fresh_payees = fresh_in = longest = youths = 0
         for b in range(funders[r]):
             digest = came[r, b]
             fresh_funders += digest[FRESH]
+            youths += digest[YOUNG]
             if funder[r, b] != s:
                 siblings += overlap(by_funder, digest, FUNDERS, i) > 0
                 twins += overlap(by_payee, digest, RECIPIENTS, i)
@@ -152,9 +166,12 @@ def graph(sender: I64, recipient: I64, at: I64, fresh: I64, orgs: int, far: I32,
         hops[i] = min(longest + 1, HOPS) if fresh[i] else 0
         out[0, i], out[1, i] = overlap(by_funder, funder[r], 0, i), overlap(by_payee, payee[r], 0, i)
         out[2, i], out[3, i], out[4, i] = siblings, twins, coparty
-        out[5, i], out[6, i], out[7, i] = fresh_funders, fresh_payees, fresh_in
+        out[5, i], out[6, i], out[7, i], out[10, i] = fresh_funders, fresh_payees, fresh_in, youths
         out[8, i] = ancestry(s, r, funder[s], funded[s], funders[s], fresh, far, depths, fars, by_ancestor, i)
+        if not taught[i]:
+            continue
         about_s[FRESH], about_s[CHAIN] = about_r[FRESH], about_r[CHAIN] = fresh[i], hops[i]
+        about_s[YOUNG] = about_r[YOUNG] = young[i]
         about_s[FUNDERS:RECIPIENTS], about_s[RECIPIENTS:] = funder[s], payee[s]
         about_r[FUNDERS:RECIPIENTS], about_r[RECIPIENTS:] = funder[r], payee[r]
         funders[r] = remember(funder[r], funded[r], came[r], funders[r], s, i)

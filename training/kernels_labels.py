@@ -22,11 +22,12 @@ def told(
     fraud: I64,
     excess: I64,
     spans: I64,
+    most: int,
     out: I64,
 ) -> None:
-    """Labels and frauds of the org that is asked about, known in each span, the last being the horizon; then the
-    columns WORDS. `labels` are the labelled rows by org, in the order in which they became known; other arrays are
-    by row, `excess` that of the clean habit."""
+    """Labels and frauds of the key that is asked about, `most` at most, known in each span, the last being the horizon;
+    then the columns WORDS. `labels` are the labelled rows by key, in the order in which they became known; other arrays
+    are by row, `excess` that of the clean habit."""
     wide = len(spans)
     known, bad = label_at[labels], fraud[labels] == 1
     usual = (excess[labels] > 0) & (excess[labels] < PLAIN)
@@ -50,7 +51,7 @@ def told(
                     good_at = at[labels[hi]]
                 hi += 1
             for w in range(wide):
-                while lo[w] < hi and known[lo[w]] <= now - spans[w]:
+                while lo[w] < hi and (known[lo[w]] <= now - spans[w] or hi - lo[w] > most):
                     frauds[w] -= bad[lo[w]]
                     plain -= w == wide - 1 and bad[lo[w]] and usual[lo[w]]
                     lo[w] += 1

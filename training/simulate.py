@@ -95,13 +95,13 @@ def _frame(world: World, drafts: Table, books: Books, known: tuple[Ints, Ints]) 
 
 
 def _context(world: World, drafts: Table, books: Books) -> dict[str, Any]:
-    """The facts of each gift, under the names of detector.features.FACTS."""
+    """The facts and context keys of each gift, under the names of detector.gift.Gift."""
     at = drafts["at"]
     sender, recipient = world.orgs[drafts["sender"]], world.orgs[drafts["recipient"]]
     return {
         "ip": _address(drafts["ip"]),
         "device": _spelled("dev_", drafts["device"]),
-        "card": _spelled("card_", books.card),
+        "fingerprint": _spelled("card_", books.card),
         "tier": pl.Series(TIERS).gather(sender["tier"]),
         "recipient_tier": pl.Series(TIERS).gather(recipient["tier"]),
         "identity": pl.Series(IDENTITIES).gather(sender["identity"]),
@@ -110,6 +110,8 @@ def _context(world: World, drafts: Table, books: Books) -> dict[str, Any]:
         "sender_available": books.available,
         "topup_age_s": np.where(books.bought_at >= 0, (at - books.bought_at) // SECOND, NEVER),
         "same_owner": sender["owner"] == recipient["owner"],
+        "promo_amount": books.promo,
+        "young_amount": books.young,
     }
 
 

@@ -124,7 +124,8 @@ def _lesson(rng: np.random.Generator, world: World, host: int, at: int) -> Table
     """The same gift to each of a class of new orgs within the hour, and often a second one in the weeks after."""
     n = int(rng.integers(6, 28))
     campus = world.orgs["ip"][host] if rng.random() < 0.7 else None
-    guests = _guests(rng, world, at - (rng.exponential(1.5, n) * DAY).astype(np.int64) - MINUTE, campus)
+    founded = at - (rng.exponential(1.5, n) * DAY).astype(np.int64) - MINUTE
+    guests = _guests(rng, world, founded, campus, laboratory=campus is not None and rng.random() < 0.4)
     amount = int(typed(rng, np.array([rng.lognormal(2.0, 0.7)]), 0.9)[0])
     times = at + np.sort(rng.uniform(0, rng.uniform(2, 90) * MINUTE, n)).astype(np.int64)
     if rng.random() < 0.5:
@@ -161,8 +162,12 @@ def _referrals(rng: np.random.Generator, world: World, start: int, end: int) -> 
     return drafts(at, host, guests, world.acting(rng, host), amount=amount, funds=row["tier"] > 0)
 
 
-def _guests(rng: np.random.Generator, world: World, created: Ints, ip: int | None) -> Ints:
-    shared = {} if ip is None else {"ip": ip, "ips": 2}
+def _guests(rng: np.random.Generator, world: World, created: Ints, ip: int | None, *, laboratory: bool = False) -> Ints:
+    """New orgs; at an address they share it, in a laboratory also its few machines."""
+    shared: dict[str, object] = {} if ip is None else {"ip": ip, "ips": 2}
+    if laboratory:
+        machines = world.devices(max(2, len(created) // 3))
+        shared |= {"device": rng.choice(machines, len(created)), "devices": 1}
     return world.found(rng, np.full(len(created), KINDS["guest"]), created, **shared)
 
 

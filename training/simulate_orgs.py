@@ -157,10 +157,11 @@ def customers(rng: np.random.Generator, orgs: int, start: int, end: int) -> Worl
 
 
 def _shared(rng: np.random.Generator, world: World) -> None:
-    """Some neighbours on the circle share an owner, an office's address or a company card; some use an API."""
+    """Some neighbours on the circle share an owner, an office's address or machine, or a company card; some use an
+    API."""
     rows, n = world.orgs, world.customers
     neighbour = world.circle[(rows["place"] + 1) % n]
-    for column, share in (("owner", 0.04), ("ip", 0.08), ("card", 0.04)):
+    for column, share in (("owner", 0.04), ("ip", 0.08), ("card", 0.04), ("device", 0.03)):
         mask = rng.random(n) < share
         rows[column][mask] = rows[column][neighbour[mask]]
     rows["devices"][rng.random(n) < 0.06] = 0

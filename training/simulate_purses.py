@@ -1,8 +1,8 @@
 """The simulator's own books: what each sender had, what it could give, and which purchase paid for it.
 
 Law: no purse is ever negative, and a gift can be spent only after its 24 hours in the lock.
-Grants burn first, then purchases, oldest first. What a gift takes travels on as one parcel that keeps the youngest
-of its purchases and that purchase's card (law 9, coarsely).
+Grants burn first, then purchases, oldest first. What a gift takes travels on piece by piece, each with the moment and
+the card of its purchase (law 9); what was granted, from whichever promotion, as one piece.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ PARCEL = 5 * CREDIT  # purchases are of so many credits, or a multiple
 GIFT, FILL, USE = 2, 0, 1  # in this order at one moment
 EVERY = 20_000  # events between two words about progress
 
+YOUNG = 7 * DAY
+
 Parcel = list[int]  # bought at (-1: granted), card, what is left
 
 
@@ -36,22 +38,24 @@ class Purse:
         (self.granted if at < 0 else self.bought).append([at, card, amount])
         self.available += amount
 
-    def take(self, amount: int) -> tuple[int, int]:
-        """Burn so much; when the youngest purchase among it was bought, and by which card."""
+    def take(self, amount: int) -> list[Parcel]:
+        """Burn so much; the pieces that it is made of, one a purchase."""
         assert 0 <= amount <= self.available, (amount, self.available)
         self.available -= amount
-        youngest = (-1, -1)
+        pieces: list[Parcel] = []
         for parcels in (self.granted, self.bought):
             while amount and parcels:
                 parcel = parcels[0]
                 part = min(amount, parcel[2])
                 amount -= part
                 parcel[2] -= part
-                if parcel[0] > youngest[0]:
-                    youngest = (parcel[0], parcel[1])
+                if pieces and pieces[-1][:2] == parcel[:2]:
+                    pieces[-1][2] += part
+                else:
+                    pieces.append([parcel[0], parcel[1], part])
                 if not parcel[2]:
                     parcels.popleft()
-        return youngest
+        return pieces
 
 
 @dataclass(slots=True)
@@ -60,12 +64,20 @@ class Books:
 
     amount: Ints
     available: Ints
-    bought_at: Ints
-    card: Ints
+    bought_at: Ints  # the youngest purchase that it spends
+    card: Ints  # that purchase's
+    promo: Ints  # granted credits in it
+    young: Ints  # credits in it that were bought less than 7 days before
 
     @classmethod
     def of(cls, gifts: int) -> Books:
-        return cls(*(np.full(gifts, fill, np.int64) for fill in (0, 0, -1, -1)))
+        return cls(*(np.full(gifts, fill, np.int64) for fill in (0, 0, -1, -1, 0, 0)))
+
+    def note(self, row: int, now: int, pieces: list[Parcel]) -> None:
+        """What a gift is made of."""
+        self.bought_at[row], self.card[row], _ = max(pieces, key=lambda piece: piece[0])
+        self.promo[row] = sum(piece[2] for piece in pieces if piece[0] < 0)
+        self.young[row] = sum(piece[2] for piece in pieces if piece[0] > now - YOUNG)
 
 
 def kept(
@@ -119,7 +131,7 @@ class _Teller:
     books: Books
     drafts: list[tuple[int, int, int, float, bool]]
     luck: list[tuple[float, float, float]]
-    locked: deque[tuple[int, int, int, int, int]] = field(default_factory=deque)
+    locked: deque[tuple[int, int, list[Parcel]]] = field(default_factory=deque)
 
     @classmethod
     def of(cls, rng: np.random.Generator, world: World, drafts: Table) -> _Teller:
@@ -137,8 +149,9 @@ class _Teller:
 
     def open_locks(self, now: int) -> None:
         while self.locked and self.locked[0][0] <= now:
-            _, recipient, bought_at, card, amount = self.locked.popleft()
-            self.purses[recipient].put(bought_at, card, amount)
+            _, recipient, pieces = self.locked.popleft()
+            for piece in pieces:
+                self.purses[recipient].put(*piece)
 
     def gift(self, row: int, now: int) -> None:
         sender, recipient, amount, share, funds = self.drafts[row]
@@ -153,10 +166,10 @@ class _Teller:
             return
         books = self.books
         books.available[row], books.amount[row] = purse.available, amount
-        bought_at, card = purse.take(amount)
-        books.bought_at[row], books.card[row] = bought_at, card
+        pieces = purse.take(amount)
+        books.note(row, now, pieces)
         purse.seen = now
-        self.locked.append((now + LOCK, recipient, bought_at, card, amount))
+        self.locked.append((now + LOCK, recipient, pieces))
 
     def buy(self, row: int, org: int, lacking: int, now: int) -> None:
         """The sender bought what lacks a while ago, but after what its last gift put on record."""

@@ -21,6 +21,7 @@ class Crew:
 
     ips: Ints
     devices: Ints
+    cards: Ints
     mules: Ints
 
 
@@ -70,7 +71,8 @@ class Scene:
         return int(self.newcomers(1, age_days)[0]) if new else self.host(lives)
 
     def newcomers(self, n: int, age_days: Range, ip: int | None = None, **given: int) -> Ints:
-        """Orgs founded for this story, so many days before it; a crew uses its own machines for some of them."""
+        """Orgs founded for this story, so many days before it. Many act from few machines: a crew's own, or
+        those of a laboratory or a café."""
         age = np.exp(self.rng.uniform(np.log(age_days[0]), np.log(age_days[1]), n)) * DAY
         columns: dict[str, object] = dict(given)
         if ip is not None:
@@ -79,6 +81,8 @@ class Scene:
             columns |= {"ip": self.rng.choice(self.crew.ips, n), "ips": 1}
         if self.crew is not None and self.rng.random() < 0.5:
             columns |= {"device": self.rng.choice(self.crew.devices, n), "devices": 1}
+        elif self.crew is None and self.rng.random() < 0.35:
+            columns |= {"device": self.rng.choice(self.world.devices(max(2, n // 3)), n), "devices": 1}
         created = self.at - age.astype(np.int64)
         orgs = self.world.found(self.rng, np.full(n, KINDS["newcomer"]), created, **columns)
         known = np.maximum(created + MINUTE, self.start - 5 * DAY)
@@ -123,8 +127,16 @@ class Scene:
         self.filled.append(fillings(at, org, typed(self.rng, np.array([credits]), 1.0), card))
 
     def card_of(self, org: int, strange: float) -> int:
-        """The card that pays: a new one, stolen or just renewed, or the org's own."""
-        return int(self.world.cards(1)[0] if self.rng.random() < strange else self.world.orgs["card"][org])
+        """The card that pays: a strange one or the org's own. A strange one is new, stolen or just renewed, or else it
+        has paid for others before: the crew's, or that of a partner who pays."""
+        if self.rng.random() >= strange:
+            return int(self.world.orgs["card"][org])
+        if self.rng.random() < 0.6:
+            return int(self.world.cards(1)[0])
+        if self.crew is not None:
+            return int(self.rng.choice(self.crew.cards))
+        partner = self.world.counterpart(np.array([org]), np.array([0]))[0]
+        return int(self.world.orgs["card"][partner])
 
     def send(self, at: Ints, sender: Ints, recipient: Ints, strange: float, **given: object) -> Table:
         return drafts(at, sender, recipient, self.hands(sender, strange), **given)
@@ -138,10 +150,10 @@ def crews(rng: np.random.Generator, world: World, start: int, end: int) -> list[
     found = []
     for _ in range(max(2, world.customers // 500)):
         ips = np.concatenate([rng.integers(0, PUBLIC_IPS, 6), world.ips(4)])
-        devices = world.devices(6)
+        devices, cards = world.devices(6), world.cards(8)
         n = int(rng.integers(6, 16))
         created = rng.integers(start - 60 * DAY, max(end - DAY, start + DAY), n)
         own = world.found(rng, np.full(n, KINDS["newcomer"]), created, ip=rng.choice(ips, n), ips=1)
         aged = rng.integers(0, world.customers, 4)
-        found.append(Crew(ips, devices, np.concatenate([own, aged])))
+        found.append(Crew(ips, devices, cards, np.concatenate([own, aged])))
     return found

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
-from detector.features import FACTS
+from detector.gift import Gift
 from lockgate.cli import app as front_door
 from training import history
 from training.cli import START as CLI_START
@@ -28,8 +28,8 @@ from training.simulate_orgs import CREDIT, DAY, IDENTITIES, TIERS, customers
 from training.simulate_purses import LOCK, Purse, kept
 from training.simulate_typologies import LOOKALIKES, NAMES, TRUTH, TYPOLOGIES
 
-CONTEXT = ("ip", "device", "card", "tier", "recipient_tier", "identity", "sender_age_s", "recipient_age_s")
-CONTEXT += ("sender_available", "topup_age_s", "same_owner")
+CONTEXT = ("ip", "device", "fingerprint", "tier", "recipient_tier", "identity", "sender_age_s", "recipient_age_s")
+CONTEXT += ("sender_available", "topup_age_s", "same_owner", "promo_amount", "young_amount")
 COLUMNS = [*history.REQUIRED, *history.OPTIONAL, *CONTEXT, "typology", "truth"]
 JUDGING = {"typology", "truth"}
 
@@ -93,7 +93,12 @@ def laws(rows: pl.DataFrame, days: int) -> None:
     for name in ("sender_age_s", "recipient_age_s", "topup_age_s"):
         assert (rows[name].drop_nulls() >= 0).all(), name
     assert (rows["fraud"].is_null() == rows["label_at"].is_null()).all()
-    assert (rows["card"].is_null() == rows["topup_age_s"].is_null()).all()
+    assert (rows["fingerprint"].is_null() == rows["topup_age_s"].is_null()).all()
+    assert (rows["promo_amount"] + rows["young_amount"] <= rows["amount"]).all()
+    assert (rows.select(pl.min_horizontal("promo_amount", "young_amount") >= 0)).to_series().all()
+    young = rows["topup_age_s"].fill_null(7 * 86_400) < 7 * 86_400
+    assert (young == (rows["young_amount"] > 0)).all()
+    assert ((rows["promo_amount"] == rows["amount"]) == rows["topup_age_s"].is_null()).all()
     assert ((rows["label_at"] - rows["at"]).drop_nulls() >= timedelta(days=1)).all()
     assert set(rows["tier"]) <= set(TIERS) and set(rows["identity"]) <= set(IDENTITIES)
 
@@ -114,8 +119,9 @@ def test_the_file_is_a_history_without_a_bad_row(platform: pl.DataFrame, tmp_pat
 
 def test_columns_are_the_detectors_facts(platform: pl.DataFrame) -> None:
     laws(platform, 90)
-    facts = {fact.name for fact in FACTS} - {"look"}  # the look is the detector's own
-    assert set(COLUMNS) - facts == {"id", "at", "fraud", "label_at", "card"} | JUDGING
+    facts = set(Gift.__struct_fields__) - {"look", "payload_hash"}  # the look is the detector's own
+    assert set(COLUMNS) - facts == {"at", "fraud", "label_at"} | JUDGING
+    assert facts < set(COLUMNS)
     assert platform.schema["at"] == platform.schema["label_at"] == pl.Datetime("us", "UTC")
     assert platform.schema["amount"] == pl.Int64 and platform.schema["fraud"] == pl.Boolean
 
@@ -174,11 +180,31 @@ def test_neither_amount_nor_hour_gives_fraud_away(platform: pl.DataFrame) -> Non
     assert precision(truth, other["rate"]) < 2.5
 
 
-@pytest.mark.parametrize("name", ["ip", "device", "card", "same_owner", "sender_available", "sender_age_s", "tier"])
+@pytest.mark.parametrize(
+    "name", ["ip", "device", "fingerprint", "same_owner", "sender_available", "sender_age_s", "tier"]
+)
 def test_no_context_column_is_the_answer(platform: pl.DataFrame, name: str) -> None:
     column = platform[name]
     score = column.is_null() if column.dtype == pl.String else column
     assert precision(platform["truth"].to_numpy(), score) < 10
+
+
+@pytest.mark.parametrize("name", ["promo_amount", "young_amount"])
+def test_neither_promotions_nor_young_credits_give_fraud_away(platform: pl.DataFrame, name: str) -> None:
+    """They are part of most frauds of their kind, and of more honest gifts."""
+    share = platform[name] / platform["amount"]
+    assert precision(platform["truth"].to_numpy(), share) < 10
+    of = platform.with_columns(share=share)
+    assert (of.filter("truth")["share"] > 0.5).sum() < 0.5 * (of.filter(~pl.col("truth"))["share"] > 0.5).sum()
+
+
+@pytest.mark.parametrize("key", ["ip", "device", "fingerprint"])
+def test_honest_orgs_share_places_and_means_too(platform: pl.DataFrame, key: str) -> None:
+    """Of what several senders use, more is honest than not; and frauds use both what is shared and what is not."""
+    used = platform.drop_nulls(key).with_columns(shared=pl.col("sender").n_unique().over(key) > 1)
+    shared = used.filter("shared").group_by(key).agg(pl.col("truth").any())
+    assert (~shared["truth"]).sum() > 1.5 * shared["truth"].sum()
+    assert 0.02 < used.filter("truth")["shared"].mean() < 0.98
 
 
 @pytest.mark.parametrize("lookalike", LOOKALIKES, ids=lambda story: story.name)
@@ -233,9 +259,10 @@ def test_a_purse_burns_grants_first_and_names_the_youngest_purchase() -> None:
     purse.put(10, 7, 100)
     purse.put(-1, -1, 50)
     purse.put(20, 8, 100)
-    assert purse.take(50) == (-1, -1)
-    assert purse.take(60) == (10, 7)
-    assert purse.take(60) == (20, 8)
+    purse.put(-1, -1, 50)
+    assert purse.take(60) == [[-1, -1, 60]]
+    assert purse.take(100) == [[-1, -1, 40], [10, 7, 60]]
+    assert purse.take(60) == [[10, 7, 40], [20, 8, 20]]
     assert purse.available == 80
     with pytest.raises(AssertionError):
         purse.take(81)
