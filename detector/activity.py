@@ -6,7 +6,7 @@ authoritative: a State may be read only while its key's row is locked and its ve
 Cost of one reading is O(log n) in the events of one key and O(1) in the amount: a Track keeps running sums, so a
 window is the difference of two of them.
 
-Where a policy names a model, the state of an org also holds its Party: what the model remembers of it.
+Where a policy names a model, a state also holds a memory: what the model keeps of an org (a Party) or a context key.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from detector.feature_table import CONTEXTS
 from detector.gift import Event, Gift, Parties
 
 if TYPE_CHECKING:
-    from detector.live import Party
+    from detector.live import Memory
 
 WINDOWS_S = {"10m": 600, "1h": 3_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 HORIZON_US = max(WINDOWS_S.values()) * 1_000_000
-PREFIX = {"sender": "o:", "recipient": "o:", "ip": "i:", "device": "d:", "tier": "t:"}
+PREFIX = {"sender": "o:", "recipient": "o:", "ip": "i:", "device": "d:", "tier": "t:", "fingerprint": "f:"}
+ROLES = {"i": "ip", "d": "device", "t": "tier", "f": "fingerprint"}
 COUNTERPART = {"sender": "recipient", "recipient": "sender", "ip": "sender", "device": "sender", "tier": "sender"}
-# A state without a party takes some 1 KB, a party some 16 KB: either way a process stays under 350 MB.
+# A state without a memory takes some 1 KB, a party some 16 KB: either way a process stays under 350 MB.
 MOST_STATES = 200_000
 MOST_PARTIES = 20_000
 
@@ -97,10 +99,10 @@ NOTHING = Track()
 class State:
     """All tracks of one locked key. `busy` is set while a batch that changed it is not yet committed."""
 
-    __slots__ = ("busy", "last_at", "party", "tracks", "version")
+    __slots__ = ("busy", "last_at", "memory", "tracks", "version")
 
-    def __init__(self, party: Party | None = None) -> None:
-        self.party = party
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory
         self.version = 0
         self.last_at = 0
         self.tracks: dict[str | tuple[str, Any], Track] = {}
@@ -138,14 +140,15 @@ class Activity:
     `memory` makes what a model remembers of a new key, where the generation names a model.
     """
 
-    def __init__(self, shapes: Iterable[Shape], memory: Callable[[str], Party | None] | None = None) -> None:
+    def __init__(self, shapes: Iterable[Shape], memory: Callable[[str], Memory | None] | None = None) -> None:
         wanted = sorted(set(shapes))
         self.roles: dict[str, list[tuple[str, Any, Any, bool]]] = {}
         for shape in wanted:
             facets = attrgetter(*shape.facets) if shape.facets else None
             counterpart = None if facets else attrgetter(COUNTERPART[shape.owner])
             self.roles.setdefault(shape.owner, []).append((shape.slot, facets, counterpart, shape.attempts))
-        self.extra = [role for role in ("ip", "device", "tier") if role in self.roles]
+        asked = () if memory is None else CONTEXTS
+        self.extra = [role for role in ROLES.values() if role in self.roles or role in asked]
         self.states: dict[str, State] = {}
         self.memory = memory
         self.most = MOST_PARTIES if memory else MOST_STATES
@@ -156,7 +159,7 @@ class Activity:
         return state
 
     def keys(self, gift: Parties | Gift) -> list[str]:
-        """The keys to lock for a gift: both parties, and each context key that a limit or rule reads."""
+        """The keys to lock for a gift: both parties, and each context key that a limit, a rule or the model reads."""
         keys = ["o:" + gift.sender, "o:" + gift.recipient]
         for role in self.extra:
             value = getattr(gift, role)
@@ -225,4 +228,4 @@ def role_of(key: str, event: Event) -> str:
     """The role that a key plays in an event."""
     if key.startswith("o:"):
         return "sender" if key[2:] == event.sender else "recipient"
-    return {"i": "ip", "d": "device", "t": "tier"}[key[0]]
+    return ROLES[key[0]]

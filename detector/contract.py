@@ -67,6 +67,7 @@ class Asked(Struct, forbid_unknown_fields=True):
     amount: Amount
     ip: Context | None = None
     device: Context | None = None
+    fingerprint: Context | None = None
     tier: Context | None = None
     recipient_tier: Context | None = None
     identity: Literal["none", "basic", "full"] | None = None
@@ -75,6 +76,8 @@ class Asked(Struct, forbid_unknown_fields=True):
     sender_available: Annotated[int, Meta(ge=0)] | None = None
     topup_age_s: Annotated[int, Meta(ge=0)] | None = None
     same_owner: bool | None = None
+    promo_amount: Annotated[int, Meta(ge=0)] | None = None
+    young_amount: Annotated[int, Meta(ge=0)] | None = None
 
 
 class Judged(Struct, omit_defaults=True):

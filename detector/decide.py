@@ -77,7 +77,15 @@ def event(decision: Decision) -> Event:
     """What activity remembers of a first look."""
     gift = decision.gift
     return Event(
-        decision.at, gift.sender, gift.recipient, gift.amount, gift.ip, gift.device, gift.tier, decision.admitted
+        decision.at,
+        gift.sender,
+        gift.recipient,
+        gift.amount,
+        gift.ip,
+        gift.device,
+        gift.tier,
+        decision.admitted,
+        gift.fingerprint,
     )
 
 

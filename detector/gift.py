@@ -55,6 +55,7 @@ class Parties(NamedTuple):
     ip: str | None
     device: str | None
     tier: str | None
+    fingerprint: str | None = None
 
 
 class Gift(Struct, frozen=True, gc=False):
@@ -92,6 +93,7 @@ class Event(Struct, frozen=True, gc=False):
     device: str | None
     tier: str | None
     admitted: bool
+    fingerprint: str | None = None
 
 
 class Hit(Struct, frozen=True, omit_defaults=True):

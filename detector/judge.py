@@ -19,7 +19,7 @@ from detector.decide import FIRST, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
 from detector.gift import Decision, Gift, Opinion, Parties
 from detector.looker import Looker
-from detector.parties import memory, teach
+from detector.parties import memory, seen, teach
 from detector.policy import Policy, read
 from detector.serving import Serving
 
@@ -167,20 +167,20 @@ class Sitting:
         return self.note(decision)
 
     def waves(self, gifts: Sequence[G]) -> Iterator[Sequence[G]]:
-        """Cut gifts (anything with a sender and a recipient) into runs in which no party comes twice.
+        """Cut gifts (anything that names its parties) into runs in which no party, address or device comes twice.
 
-        What the model sees of a gift depends on the earlier ones of its parties alone, so the gifts of one wave may be
-        looked at together. Without a model, one by one.
+        What the model sees of a gift depends on the earlier ones of these alone, so the gifts of one wave may be looked
+        at together. Without a model, one by one.
         """
         wave: list[Any] = []
         named: set[str] = set()
         for gift in gifts:
-            one: Any = gift
-            if wave and (self.looker is None or one.sender in named or one.recipient in named):
+            keys = seen(gift)
+            if wave and (self.looker is None or not named.isdisjoint(keys)):
                 yield wave
                 wave, named = [], set()
             wave.append(gift)
-            named |= {one.sender, one.recipient}
+            named.update(keys)
         if wave:
             yield wave
 

@@ -38,7 +38,8 @@ async def note(conn: asyncpg.Connection, told: Sequence[tuple[str, Label]], auth
 
 
 def keys_of(row: Any) -> list[str]:
-    named = (("o:", row["sender"]), ("o:", row["recipient"]), ("i:", row["ip"]), ("d:", row["device"]))
+    columns = {"o:": ("sender", "recipient"), "i:": ("ip",), "d:": ("device",), "f:": ("fingerprint",)}
+    named = [(prefix, row[name]) for prefix, names in columns.items() for name in names]
     return [prefix + value for prefix, value in named if value is not None]
 
 

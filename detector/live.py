@@ -108,6 +108,9 @@ class Party:
             self.pairs = {party: times for party, times in self.pairs.items() if times[-1] > until}
 
 
+Memory = Party | Context
+
+
 def look(
     gift: Asked, sender: Party, recipient: Party, at: int, *, contexts: Contexts = NOWHERE
 ) -> tuple[Columns, Digest]:

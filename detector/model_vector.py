@@ -7,7 +7,6 @@ Law 11: a recorded decision's features give the same vector, and so the same sco
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,24 +15,22 @@ import numpy.typing as npt
 from detector.expressions import parse
 from detector.feature_table import LABELLED, TABLE, TYPES
 from detector.gift import Gift
+from detector.live_facts import facts
 
 Floats = npt.NDArray[np.float64]
 Recorded = tuple[Any, ...]
 
 RECORDED: tuple[str, ...] = tuple(name for name, row in TABLE.items() if row.kind != "derived")
-FACTS = [name for name, row in TABLE.items() if row.kind == "fact"]
 # Where the rows stand that later labels change: a second look reads them anew.
 LABELS = frozenset(place for place, name in enumerate(RECORDED) if set(LABELLED) & set(TABLE[name].needs))
 
 INDEX = {name: place for place, name in enumerate(RECORDED)}
 DERIVED = [parse(row.expression, TYPES).compile(INDEX) for row in TABLE.values() if row.expression]
-# attrgetter gives a tuple only for two names or more
-facts_of = attrgetter(*FACTS) if len(FACTS) > 1 else lambda gift: tuple(getattr(gift, name) for name in FACTS)
 
 
 def recorded(gift: Gift, aggregates: Sequence[int | None]) -> Recorded:
     """What is recorded of a look at a gift, in the order of RECORDED; null where it cannot be known."""
-    return (*facts_of(gift), *aggregates)
+    return (*facts(gift), *aggregates)
 
 
 def relabelled(first: Recorded, now: Recorded) -> Recorded:

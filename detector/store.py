@@ -15,7 +15,7 @@ from detector.feature_table import HASH
 from detector.gift import WORDS, Decision, Event, Gift, Hit, micros, moment
 from detector.live import Party
 from detector.live_labels import Label
-from detector.parties import DIGEST, Past, learn_label, recall
+from detector.parties import DIGEST, Past, recall, recall_label
 
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
 HITS = msgspec.json.Decoder(list[Hit])
@@ -25,7 +25,7 @@ MEMORY_US = 2 * HORIZON_US  # how far back labels count
 RECORDED = (
     "id", "at", "seq", "look", "sender", "recipient", "amount", "ip", "device", "tier", "verdict", "refused", "hits",
     "vector", "generation", "model", "score", "retry_after_s", "payload_hash",
-    "features", "digest", "feature_table",
+    "features", "digest", "feature_table", "fingerprint",
 )  # fmt: skip
 
 
@@ -58,17 +58,17 @@ async def load(
     roles, names, taught = [key[0] for key in stale], [key[2:] for key in stale], activity.memory is not None
     anybody = Party()
     for row in await conn.fetch(SQL["load"], stale, roles, names, since, taught):
-        key, at, seq, sender, recipient, amount, ip, device, tier, verdict, name, digest = row
+        key, at, seq, sender, recipient, amount, ip, device, tier, fingerprint, verdict, name, digest = row
         at_us = micros(at)
         if until and (at_us, seq) >= until:
             continue
-        event = Event(at_us, sender, recipient, amount, ip, device, tier, verdict != "block")
+        event = Event(at_us, sender, recipient, amount, ip, device, tier, verdict != "block", fingerprint)
         activity.tell(key, role_of(key, event), event)
-        mine = activity.states[key].party
+        mine = activity.states[key].memory
         if mine:
             gift = Gift(name, sender, recipient, amount, b"", ip, device, tier)
             past = Past(gift, at_us, seq, verdict == "approve", DIGEST.decode(digest) if digest else None)
-            recall(key[2:], mine, anybody, past)
+            recall(key, mine, anybody, past)
     if taught:
         await load_labels(conn, activity, stale, [max(last_at, now - MEMORY_US) for last_at in known], until)
 
@@ -76,17 +76,18 @@ async def load(
 async def load_labels(
     conn: asyncpg.Connection, activity: Activity, stale: Sequence[str], since: Sequence[int], until: Any = None
 ) -> None:
-    """Let the parties among the stale keys learn the labels that became known since."""
-    wanted = [(key, at) for key, at in zip(stale, since, strict=True) if activity.states[key].party]
+    """Let what the model remembers of the stale keys learn the labels that became known since."""
+    wanted = [(key, at) for key, at in zip(stale, since, strict=True) if activity.states[key].memory]
     keys, times = [key for key, _ in wanted], [moment(at) for _, at in wanted]
-    for key, sender, *told in await conn.fetch(SQL["load_labels"], keys, [key[2:] for key in keys], times):
+    roles, names = [key[0] for key in keys], [key[2:] for key in keys]
+    for key, sender, *told in await conn.fetch(SQL["load_labels"], keys, roles, names, times):
         gift, fraud, label_at, at, excess = told
         label, state = Label(gift, fraud, micros(label_at), micros(at), excess), activity.states[key]
         if until and label.label_at > until[0]:
             continue
-        assert state.party is not None
+        assert state.memory is not None
         state.last_at = max(state.last_at, label.label_at)
-        learn_label(key[2:], state.party, label, sender)
+        recall_label(key, state.memory, label, sender)
 
 
 def fresh(key: str, state: State, version: int) -> bool:
@@ -104,7 +105,7 @@ async def record(conn: asyncpg.Connection, decisions: Sequence[Decision]) -> Non
             one.id, moment(one.at), seq, one.gift.look, one.gift.sender, one.gift.recipient, one.gift.amount,
             one.gift.ip, one.gift.device, one.gift.tier, WORDS[one.verdict], one.refused, text(one.hits),
             text(one.vector), one.generation, one.model, one.score, one.retry_after_s, one.gift.payload_hash,
-            maybe(one.features), maybe(one.digest), HASH if one.features else None,
+            maybe(one.features), maybe(one.digest), HASH if one.features else None, one.gift.fingerprint,
         )
         for seq, one in enumerate(decisions)
     ]  # fmt: skip

@@ -21,6 +21,8 @@ from ledger.transfers import FIRST_STATUS, Answer, Request, Status
 
 MOST_GRANTS = 64
 ALL_GRANTS = 1_000_000
+PROMOTIONAL = frozenset({"promo", "free_tier"})
+YOUNG_US = 7 * 86_400_000_000
 KEPT = ("org_id", "key", "body_hash", "status", "body")
 OPENED = (
     "id", "sender", "recipient", "amount", "note", "payload_hash", "status", "created_at", "settle_at", "lock_left_s",
@@ -265,7 +267,14 @@ def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
         book.available[request.sender],
         max(0, now - max(tops)) // 1_000_000 if tops else None,
         owner is not None and owner == recipient.owner,
+        promo_amount=sum(one.amount for one in slices if one.grant.origin in PROMOTIONAL),
+        young_amount=sum(one.amount for one in slices if young(one.grant, now)),
     )
+
+
+def young(grant: Grant, now: int) -> bool:
+    """Whether credits were bought so lately that a charge-back may still take them."""
+    return grant.origin == "purchase" and store.micros(grant.rooted_at) > now - YOUNG_US
 
 
 def age_s(since: datetime, now: int) -> int:

@@ -15,14 +15,19 @@ with told as (
         (select at from detector.decisions
          where k.role = 'd' and device = k.id and look = 1 and device is not null order by at desc limit 1)
         union all
+        (select at from detector.decisions
+         where k.role = 'f' and fingerprint = k.id and look = 1 and fingerprint is not null order by at desc limit 1)
+        union all
         (select label_at from detector.labels where k.role = 'o' and sender = k.id order by label_at desc limit 1)
         union all
         (select label_at from detector.labels where k.role = 'o' and recipient = k.id order by label_at desc limit 1)
     ) one
 )
-insert into detector.labels (gift_id, fraud, label_at, source, author, sender, recipient, ip, device, at, excess)
+insert into detector.labels (
+    gift_id, fraud, label_at, source, author, sender, recipient, ip, device, fingerprint, at, excess)
 select t.gift, t.fraud, told.at, t.source, $4,
-    d.sender, d.recipient, d.ip, d.device, d.at, case when d.verdict = 'approve' then coalesce((d.digest ->> 1)::integer, 0) else 0 end
+    d.sender, d.recipient, d.ip, d.device, d.fingerprint, d.at,
+    case when d.verdict = 'approve' then coalesce((d.digest ->> 1)::integer, 0) else 0 end
 from unnest($1::text[], $2::boolean[], $3::text[]) as t (gift, fraud, source)
 join detector.decisions d on d.id = t.gift || '.1'
 cross join told

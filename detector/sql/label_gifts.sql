@@ -1,1 +1,1 @@
-select sender, recipient, ip, device from detector.decisions where id = any($1::text[])
+select sender, recipient, ip, device, fingerprint from detector.decisions where id = any($1::text[])
