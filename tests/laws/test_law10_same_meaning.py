@@ -18,7 +18,7 @@ from detector.feature_table import BESIDES, HASH, IDENTITIES, NAMES
 from detector.gift import Gift, micros
 from detector.model_vector import RECORDED, vectors
 from models.artifact import read_packed
-from tests.support import CREDIT, SECOND_US, House, again, gather, limit, open_house, rule
+from tests.support import CREDIT, SECOND_US, House, again, gather, limit, new_key, open_house, rule, workers
 from training.features import features
 
 POLICY = (
@@ -154,3 +154,27 @@ async def features_of(house: House, gifts: list[Gift]) -> list[Any]:
                 await transaction.rollback()
 
     return await again(once)
+
+
+async def test_two_worker_processes_in_turn_are_one(database: str, parcel: bytes) -> None:
+    """Each gift at another process than the one before, over the same few parties; labels come in through both."""
+    async with open_house(database, POLICY) as house:
+        await house.promote(parcel)
+        service = await new_key(house.pool, "service", name="shop")
+        orgs, chance = [f"s{n}" for n in range(5)], random.Random(11)
+        with workers(database, 2) as started:
+            doors = [worker.client() for worker in started]
+            for turn in range(60):
+                sender, recipient = chance.sample(orgs, 2)
+                asked = {"id": f"g{turn}", "sender": sender, "recipient": recipient, "sender_available": 10**9}
+                told = await doors[turn % 2].post("/v1/score", json={**asked, "amount": CREDIT}, headers=service)
+                assert told.status_code == 200, told.text
+                if turn % 7 == 3 and told.json()["verdict"] == "approve":
+                    said = {"gift": f"g{turn}", "fraud": turn % 2 == 0, "source": "test"}
+                    noted = await doors[turn // 7 % 2].post("/v1/labels", json=said, headers=service)
+                    assert noted.status_code == 200, noted.text
+            await gather(door.aclose() for door in doors)
+        rows, known = await recorded(house.pool)
+    approved = [row for row in rows if row["verdict"] == "approve"]
+    assert len(rows) == 60 and len(approved) > 30 and len(known) > 3
+    assert_same(vectors([msgspec.json.decode(row["features"]) for row in approved]), features(history(approved, known)))
