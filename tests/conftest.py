@@ -86,8 +86,8 @@ def four(server: str, template: str) -> Iterator[tuple[str, list[Worker]]]:
 @pytest.fixture(scope="session")
 def small() -> Content:
     """A small model of a small simulated platform, made now, that learned from known frauds."""
-    rows = simulate(300, 45, 3).drop("typology")
-    wish = Wish(as_of=START + timedelta(days=35), name="small", enough=5, iterations=20, created_at=datetime.now(UTC))
+    rows = simulate(300, 60, 3).drop("typology")
+    wish = Wish(as_of=START + timedelta(days=50), name="small", enough=5, iterations=20, created_at=datetime.now(UTC))
     return fit(rows, features(rows), wish, HASH)
 
 
