@@ -1,4 +1,4 @@
-"""What gifts were like when a model was made: what later gifts are compared with. Law: of gifts that the fit had not seen.
+"""What gifts were like when a model was made, to compare later ones with. Law: of gifts that the fit had not seen.
 
 A spread counts values by bins: `counts[k]` of those with `edges[k - 1]` ≤ value < `edges[k]`, open at both ends, so
 that there is one count more than edges; `nulls` are besides. Plain dictionaries, as they stand in `reference.json`.
