@@ -14,6 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
+from detector import store
 from lockgate import cli
 from tests.support import CREDIT, House, limit, open_house, rule
 from training import history, recorded
@@ -65,8 +66,10 @@ async def test_an_export_read_again_is_what_was_recorded(database: str, tmp_path
     async with open_house(database, POLICY) as house:
         ids = await platform(house)
         await learned(house.pool, ids[7], True)
-        await house.settle()
         async with house.pool.acquire() as conn:
+            ended = await conn.fetchval("select clock_timestamp()")
+            assert await store.note_outcome(conn, ids[3], "settled", ended)
+            assert await store.note_outcome(conn, ids[3], "reversed", ended + timedelta(hours=1))
             out = tmp_path / f"history.{ending}"
             shape = await recorded.export(conn, out, size=5)
             held = await recorded.recorded(conn)
