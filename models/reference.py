@@ -4,7 +4,7 @@ A spread counts values by bins: `counts[k]` of those with `edges[k - 1]` ≤ val
 that there is one count more than edges; `nulls` are besides. Plain dictionaries, as they stand in `reference.json`.
 """
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -20,6 +20,8 @@ class Spread(TypedDict):
     edges: list[float]
     counts: list[int]
     nulls: int
+    # of each of the reference's days the counts, then the nulls
+    days: NotRequired[list[list[int]]]
 
 
 class Reference(TypedDict):
@@ -29,6 +31,9 @@ class Reference(TypedDict):
     score: Spread
     verdicts: dict[str, int]
     rows: int
+    # The UTC days that the gifts are of, without a gap, and the verdicts of each: approve, hold, block.
+    days: NotRequired[list[str]]
+    verdict_days: NotRequired[list[list[int]]]
 
 
 def spread(values: Floats, bins: int = BINS) -> Spread:
@@ -63,6 +68,17 @@ def check(reference: Reference, features: tuple[str, ...]) -> None:
             sum(one["counts"]) + one["nulls"] != reference["rows"] for one in spreads.values()
         )
         or sum(reference["verdicts"].values()) != reference["rows"],
+        "has days that do not add up": "days" in reference
+        and (
+            not all(_daily(one.get("days", []), [*one["counts"], one["nulls"]], reference) for one in spreads.values())
+            or not _daily(reference.get("verdict_days", []), [*reference["verdicts"].values()], reference)
+        ),
     }
     if found := [fault for fault, is_so in faults.items() if is_so]:
         raise ArtifactRefused("malformed", f"reference.json {'; '.join(found)}")
+
+
+def _daily(days: list[list[int]], totals: list[int], reference: Reference) -> bool:
+    """Whether there is one row of counts a day, and the days make the totals."""
+    even = len(days) == len(reference["days"]) and all(len(day) == len(totals) for day in days)
+    return even and [sum(cell) for cell in zip(*days, strict=True)] == totals

@@ -14,11 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import asyncpg
+import msgspec
 import polars as pl
 
 from detector import store
-from detector.feature_table import TABLE
+from detector.feature_table import NAMES, TABLE
 from training.errors import TrainingError
+from training.features import DERIVED
 from training.fit import Step
 from training.history_columns import TIME
 
@@ -140,3 +142,22 @@ async def export(
 
 def part_name(number: int) -> str:
     return f"{number:06}.parquet"
+
+
+async def features_seen(conn: asyncpg.Connection, start: datetime, end: datetime) -> tuple[pl.DataFrame, int]:
+    """`at` and the columns NAMES as the gate read them of gifts with start ≤ at < end, and how many it read none of."""
+    decode, parts, without = msgspec.json.Decoder(list[int | None]).decode, [seen([], [])], 0
+    async with conn.transaction(isolation="repeatable_read", readonly=True):
+        cursor = await conn.cursor(store.SQL["features_recorded"], start, end, len(RECORDED))
+        while records := await cursor.fetch(BATCH_ROWS):
+            there = [record for record in records if record["features"] is not None]
+            without += len(records) - len(there)
+            parts.append(seen([one["at"] for one in there], [decode(one["features"]) for one in there]))
+    return pl.concat(parts), without
+
+
+def seen(at: list[datetime], recorded_rows: list[list[int | None]]) -> pl.DataFrame:
+    """Recorded features with those that are derived from them."""
+    frame = pl.DataFrame(recorded_rows, schema=dict.fromkeys(RECORDED, pl.Int64), orient="row")
+    whole = frame.lazy().with_columns(**DERIVED).select(NAMES).collect()
+    return whole.insert_column(0, pl.Series("at", at, dtype=TIME))

@@ -1,5 +1,0 @@
--- First looks with $1 ≤ at < $2 in order: the moment, what was said, and the features where as many ($3) were recorded
--- as the table has today and the artifact $4 read them.
-select at, verdict, score, case when json_array_length(features) = $3 and model = $4 then features::text end as features
-from detector.decisions where look = 1 and at >= $1 and at < $2
-order by at, seq, id
