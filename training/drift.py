@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc  # type: ignore[import-untyped]
 
+from detector.feature_table import LABELLED, TABLE
 from models.reference import Reference, Spread, spread
 from training.errors import TrainingError
 
@@ -26,10 +27,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FALSE_ALARMS = 0.01  # a run's, over everything that it compares
-LEAST_PSI = 0.02  # a smaller change is not worth a waking, however sure
+LEAST_PSI = 0.05  # a smaller change is not worth a waking, however sure
 LEAST_DAYS = 7  # of the reference: fewer do not tell how days vary
 LEAST_SHARE = 0.05  # of the reference's gifts in a cell that is compared
 STICKY = 0.9  # the highest autocorrelation of days that is believed
+# Label columns move for a month with every case that is told, which days do not tell: measured, and never alarmed.
+TOLD = frozenset(name for name, row in TABLE.items() if set(LABELLED) & set(row.needs))
 VERDICTS = ("approve", "hold", "block")
 DAY_US = 86_400_000_000
 SATURDAY = 5
@@ -122,7 +125,7 @@ def drifts(known: Reference, names: Sequence[str], window: Window, rate: float =
     # the verdicts have no nulls
     pairs["verdicts"] = (np.pad(mix[0], ((0, 0), (0, 1))), np.pad(mix[1], ((0, 0), (0, 1))))
     chances = {name: chance(then, now, then_days, now_days) for name, (then, now) in pairs.items()}
-    surprising = holm(chances, rate)
+    surprising = holm({name: p for name, p in chances.items() if name not in TOLD}, rate)
     found = [measured(name, *pair, chances[name], name in surprising) for name, pair in pairs.items()]
     return sorted(found, key=lambda one: (not one.alarm, -one.psi))
 

@@ -28,9 +28,7 @@ def drift(
     ctx: typer.Context,
     model: Annotated[str, typer.Option(help="A model's name, the path of its directory, or champion.")] = CHAMPION,
     days: Annotated[int, typer.Option(min=1, help="How many days before --to are compared.")] = 7,
-    start: Annotated[
-        str | None, typer.Option("--from", help="The first moment; or --days before --to.")
-    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="The first moment; or --days before --to.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="The moment before which it ends; by default, now.")] = None,
     history: Annotated[
         list[str] | None, typer.Option(help="Compare a history file's gifts instead of the recorded ones.")
