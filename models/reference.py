@@ -71,11 +71,16 @@ def check(reference: Reference, features: tuple[str, ...]) -> None:
         "has days that do not add up": "days" in reference
         and (
             not all(_daily(one.get("days", []), [*one["counts"], one["nulls"]], reference) for one in spreads.values())
-            or not _daily(reference.get("verdict_days", []), [*reference["verdicts"].values()], reference)
+            or not _daily(reference.get("verdict_days", []), verdicts(reference), reference)
         ),
     }
     if found := [fault for fault, is_so in faults.items() if is_so]:
         raise ArtifactRefused("malformed", f"reference.json {'; '.join(found)}")
+
+
+def verdicts(reference: Reference) -> list[int]:
+    """The verdicts' counts in order of severity, as `verdict_days` has them: a file sorts them by name."""
+    return [reference["verdicts"].get(word, 0) for word in ("approve", "hold", "block")]
 
 
 def _daily(days: list[list[int]], totals: list[int], reference: Reference) -> bool:

@@ -41,7 +41,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One column compared. Shares are of the gifts; `then` and `now` by bins, nulls last; `p` is this column's alone."""
+    """One column compared. `then` and `now` by bins, nulls last; `p` is this column's alone."""
 
     name: str
     psi: float

@@ -1,4 +1,4 @@
-"""`lockgate drift`: recent gifts beside those that a model learned from. Law: exit 0 no alarm, 3 an alarm, 1 a fault."""
+"""`lockgate drift`: recent gifts beside those a model learned from. Law: exit 0 no alarm, 3 an alarm, 1 a fault."""
 
 from __future__ import annotations
 
@@ -151,11 +151,11 @@ def told(
 
 def shown(shape: dict[str, Any], found: list[Drift]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from training.drift import sparkline
 
-    table = Table("column", "PSI", "KS", "p", "nulls then → now", "then", "now", box=None)
+    table = Table(Column("column", no_wrap=True, min_width=28), "PSI", "KS", "p", "nulls", "then", "now", box=None)
     for one in [each for each in found if each.alarm] or found[:SHOWN]:
         nulls = f"{one.nulls_then:.1%} → {one.nulls_now:.1%}"
         figures = (f"{one.psi:.3f}", f"{one.ks:.3f}", f"{one.p:.1e}")
