@@ -34,6 +34,8 @@ OWNED = {
     "simulate": ("training.cli:simulate", "Write a synthetic platform as a history file."),
     "train": ("training.cli:train", "Learn a model from a history file, as of a day."),
     "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
+    "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
+    "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 

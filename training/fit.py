@@ -19,10 +19,12 @@ import polars as pl
 from models.artifact import Content
 from models.calibration import Calibration, Conformal, curve
 from models.logistic import logistic
-from models.manifest import Window
+from models.manifest import Window as Learned
+from models.reference import Reference
 from models.tails import tails as laid
 from training import boosting, export, surprises, thresholds
 from training.card import Held, with_card
+from training.drift import Window, reference
 from training.errors import TrainingError
 from training.evaluate import Floats, unknown_senders
 from training.split import Bools, Rows, Split, frauds, known, split
@@ -90,6 +92,7 @@ def fit(
         gap = matrix(features, lesson.spans.gap.rows(rows["at"]))
         content, held = _unsupervised(lesson, gap, wish, feature_table_hash, step)
     step("writing the card", 0.9)
+    content = replace(content, reference=_reference(content, lesson, held.score))
     return with_card(content, held, lesson.vectors, lesson.early)
 
 
@@ -182,6 +185,13 @@ def _held(lesson: Lesson, scores: Floats, by: str) -> Held:
     return Held(at_us, rows["sender"][lesson.held], lesson.fraud[lesson.early :], fresh, scores, by)
 
 
+def _reference(content: Content, lesson: Lesson, scores: Floats) -> Reference:
+    """What drift is measured from: the held slice, the newest gifts whose scores are those of the unseen."""
+    at = lesson.rows["at"].to_physical().to_numpy()[lesson.held]
+    verdicts = thresholds.verdicts(scores, content.calibration.thresholds).to_list()
+    return reference(lesson.names, Window(at, lesson.vectors[lesson.early :], scores, verdicts))
+
+
 def _content(lesson: Lesson, wish: Wish, feature_table_hash: str, calibration: Calibration) -> Content:
     bad = int(lesson.fraud.sum())
     cleared = int(known(lesson.rows, wish.as_of)[lesson.train].sum()) - bad
@@ -190,7 +200,7 @@ def _content(lesson: Lesson, wish: Wish, feature_table_hash: str, calibration: C
         created_at=wish.created_at or wish.as_of,
         features=lesson.names,
         feature_table_hash=feature_table_hash,
-        window=Window(lesson.spans.train.start, lesson.spans.train.end),
+        window=Learned(lesson.spans.train.start, lesson.spans.train.end),
         labels={"fraud": bad, "good": cleared, "presumed_good": len(lesson.train) - bad - cleared},
         seeds={"fit": wish.seed},
         libraries=export.libraries(),

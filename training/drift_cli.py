@@ -1,0 +1,171 @@
+"""`lockgate drift`: recent gifts beside those a model learned from. Law: exit 0 no alarm, 3 an alarm, 1 a fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from training.cli import CACHE, AsJson, Cache, Quiet, mended, model_path, moment, progress
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from models.model import Model
+    from training.drift import Drift
+
+ALARM = 3
+CHAMPION = "champion"
+SHOWN = 12
+
+
+def drift(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Option(help="A model's name, the path of its directory, or champion.")] = CHAMPION,
+    days: Annotated[int, typer.Option(min=1, help="How many days before --to are compared.")] = 7,
+    start: Annotated[str | None, typer.Option("--from", help="The first moment; or --days before --to.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="The moment before which it ends; by default, now.")] = None,
+    history: Annotated[
+        list[str] | None, typer.Option(help="Compare a history file's gifts instead of the recorded ones.")
+    ] = None,
+    cache: Cache = CACHE,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare recent gifts with those that a model learned from: features, nulls, the score, the verdicts.
+
+    Exit status 0: no alarm; 3: an alarm; 1: it could not be told. A run without any change alarms in 1 % of the cases
+    at most.
+    """
+    with mended("drift"), progress(quiet or as_json) as step:
+        now = datetime.now(UTC)
+        last = moment(end, "--to") if end else now
+        first = moment(start, "--from") if start else last - timedelta(days=days)
+        if first >= last:
+            raise TrainingError(f"from {first.isoformat()} to {last.isoformat()} is no time: let --to be after --from")
+        judge = playing(ctx) if model == CHAMPION else named(model)
+        step("reading the gifts", 0.2)
+        gifts, without = from_history(history, first, last, cache) if history else live(ctx, first, last)
+        if not gifts.height and without:
+            raise TrainingError(f"all {without:,} gifts of that time were judged without a model: nothing to compare")
+        step("comparing", 0.6)
+        found = compared(judge, gifts)
+    shape = told(judge, found, gifts.height, without, (first, last), now)
+    if as_json:
+        typer.echo(json.dumps(shape, indent=2))
+    else:
+        shown(shape, found)
+    raise typer.Exit(ALARM if shape["alarms"] else 0)
+
+
+def named(name: str) -> Model:
+    from detector.feature_table import HASH, NAMES
+    from models import artifact
+
+    directory = model_path(name)
+    return artifact.read(directory, features=NAMES, feature_table_hash=HASH)
+
+
+def playing(ctx: typer.Context) -> Model:
+    """The champion, as the database keeps it."""
+    from detector import champions
+    from detector.feature_table import HASH, NAMES
+    from models import artifact
+
+    async def find(conn: Any) -> bytes:
+        role = await champions.playing(conn, champions.CHAMPION)
+        if role is None:
+            raise TrainingError("no model is champion: name one with --model, or promote one")
+        kept = await champions.parcel(conn, role["sha256"])
+        assert kept is not None  # a foreign key holds it
+        return kept[1]
+
+    return artifact.read_packed(ctx.obj(find), features=NAMES, feature_table_hash=HASH)
+
+
+def live(ctx: typer.Context, first: datetime, last: datetime) -> tuple[pl.DataFrame, int]:
+    from training.recorded import features_seen
+
+    found: tuple[pl.DataFrame, int] = ctx.obj(lambda conn: features_seen(conn, first, last))
+    return found
+
+
+def from_history(sources: Sequence[str], first: datetime, last: datetime, cache: Path) -> tuple[pl.DataFrame, int]:
+    """`at` and the features of the history's gifts with first ≤ at < last, from all the past that it has."""
+    import polars as pl
+
+    from training.jobs import gathered
+    from training.vectors import vectors
+
+    rows = gathered(list(sources)).filter(pl.col("at") < last)
+    whole = vectors(rows, cache).insert_column(0, rows["at"]) if rows.height else rows
+    return whole.filter(pl.col("at") >= first), 0
+
+
+def compared(model: Model, gifts: pl.DataFrame) -> list[Drift]:
+    """Each column of `gifts` (at, then the features) beside the model's reference, as this model scores them."""
+    import numpy as np
+
+    from training import drift as pure
+    from training.fit import matrix
+    from training.thresholds import verdicts
+
+    if model.reference is None:
+        raise TrainingError(f"{model.name} has no reference to compare with: train it again with this version")
+    if not gifts.height:
+        raise TrainingError("there is no gift in that time: give a longer --days, or another --from and --to")
+    vectors = matrix(gifts.select(model.features), np.arange(gifts.height))
+    scores = model.score(vectors)
+    at = gifts["at"].to_physical().to_numpy()
+    window = pure.Window(at, vectors, scores, verdicts(scores, model.thresholds).to_list())
+    return pure.drifts(model.reference, model.features, window)
+
+
+def told(
+    model: Model, found: list[Drift], gifts: int, without: int, span: tuple[datetime, datetime], now: datetime
+) -> dict[str, Any]:
+    from training import drift as pure
+
+    age = (now - model.manifest.created_at).total_seconds()
+    return {
+        "model": model.name,
+        "sha256": model.sha256,
+        "from": span[0].isoformat(),
+        "to": span[1].isoformat(),
+        "gifts": gifts,
+        "gifts_without_features": without,
+        "false_alarm_rate": pure.FALSE_ALARMS,
+        "least_psi": pure.LEAST_PSI,
+        "alarms": [one.name for one in found if one.alarm],
+        "age_s": round(age),
+        "max_age_s": model.manifest.max_age_s,
+        "stale": model.stale(now),
+        "columns": [one.shape() for one in found],
+    }
+
+
+def shown(shape: dict[str, Any], found: list[Drift]) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from training.drift import sparkline
+
+    table = Table(Column("column", no_wrap=True, min_width=28), "PSI", "KS", "p", "nulls", "then", "now", box=None)
+    for one in [each for each in found if each.alarm] or found[:SHOWN]:
+        nulls = f"{one.nulls_then:.1%} → {one.nulls_now:.1%}"
+        figures = (f"{one.psi:.3f}", f"{one.ks:.3f}", f"{one.p:.1e}")
+        name = f"! {one.name}" if one.alarm else f"  {one.name}"
+        table.add_row(name, *figures, nulls, sparkline(one.then), sparkline(one.now))
+    days, most = shape["age_s"] / 86_400, shape["max_age_s"] / 86_400
+    stale = "too old: train a new one" if shape["stale"] else "in time"
+    console = Console()
+    console.print(table)
+    console.print(f"{shape['gifts']:,} gifts, {shape['gifts_without_features']:,} judged without a model")
+    console.print(f"{shape['model']} is {days:.1f} days old of {most:.0f}: {stale}")
+    number = len(shape["alarms"])
+    console.print(f"{number} of {len(found)} columns drifted" if number else "no drift")
