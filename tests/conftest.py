@@ -87,7 +87,8 @@ def four(server: str, template: str) -> Iterator[tuple[str, list[Worker]]]:
 def small() -> Content:
     """A small model of a small simulated platform, made now, that learned from known frauds."""
     rows = simulate(300, 60, 3).drop("typology")
-    wish = Wish(as_of=START + timedelta(days=50), name="small", enough=5, iterations=20, created_at=datetime.now(UTC))
+    until, now = START + timedelta(days=50), datetime.now(UTC)
+    wish = Wish(as_of=until, name="small", enough=5, iterations=20, false_hold_rate=0.05, created_at=now)
     return fit(rows, features(rows), wish, HASH)
 
 
