@@ -1,4 +1,4 @@
-"""Features from what a gift says beside its parties and amount: facts of the ledger, context keys, origin of credits."""
+"""Features of what a gift says beside its parties and amount: facts of the ledger, context keys, origin of credits."""
 
 from __future__ import annotations
 
