@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 
 from detector.expressions import ColumnType, parse
 from detector.feature_derived import DERIVED, Derived
-from detector.feature_words import ABOUT, FACTS, GRAPH, HABITS, KEYS, LABELS, MARKS, ORIGIN, TRIED
+from detector.feature_said import FACTS, KEYS, ORIGIN
+from detector.feature_words import ABOUT, GRAPH, HABITS, LABELS, MARKS, TRIED
 
 HOUR_S, DAY_S = 3_600, 86_400
 WINDOWS_S = {"1h": HOUR_S, "24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S}

@@ -29,6 +29,7 @@ PRIMITIVES: tuple[str, ...] = tuple(row.name for row in TABLE.values() if row.ki
 # The contexts of a gift, in the order of CONTEXTS; None where it names none.
 Contexts = Sequence[Context | None]
 NOWHERE: Contexts = (None,) * len(CONTEXTS)
+UNSEEN: Columns = UNKNOWN * len(CONTEXTS)
 
 
 class Given(Protocol):
@@ -244,6 +245,8 @@ def marks(sender: Party, recipient: Party, now: int) -> Columns:
 
 def elsewhere(contexts: Contexts, now: int) -> Columns:
     """What the gift's address, device and means of payment saw."""
+    if contexts is NOWHERE:
+        return UNSEEN
     ip, device, fingerprint = contexts
     return (
         *(UNKNOWN if ip is None else ip.read(now)),

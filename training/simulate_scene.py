@@ -71,8 +71,8 @@ class Scene:
         return int(self.newcomers(1, age_days)[0]) if new else self.host(lives)
 
     def newcomers(self, n: int, age_days: Range, ip: int | None = None, **given: int) -> Ints:
-        """Orgs founded for this story, so many days before it. Many act from few machines: a crew's own, or
-        those of a laboratory or a café."""
+        """Orgs founded for this story, so many days before it. Many act from few machines: a crew's own, or those of a
+        laboratory or a café."""
         age = np.exp(self.rng.uniform(np.log(age_days[0]), np.log(age_days[1]), n)) * DAY
         columns: dict[str, object] = dict(given)
         if ip is not None:
