@@ -3,7 +3,8 @@
 A tail is a feature, the direction in which it is suspicious and a table: sorted knots of its value (negated when
 low is suspicious) and one surprise more than knots. A row's surprise is that of the last knot it comes up to:
 as a rule −log of the share of training gifts that are as far out, so that it grows outwards. A feature may have two
-tails, one a direction. As in ECOD (Li et al., TKDE 2022), with the directions given and a weight for each.
+tails, one a direction. As in ECOD (Li et al., TKDE 2022), with the directions given and a weight for each; and of the
+tails of one family, which measure the same thing, the greatest alone counts.
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Tail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight: float
     knots: tuple[float, ...]
     surprises: tuple[float, ...]
+    family: str = ""  # none
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,23 @@ class Tails:
     signs: Floats
     levels: tuple[Floats, ...]
     surprises: Floats  # 2^k of each tail, weights included
+    families: tuple[Ints, ...]  # the tails of each
 
     def terms(self, vectors: Floats) -> Floats:
-        """The weighted surprise of each tail (n, tails); 0 for a null."""
+        """The weighted surprise of each tail (n, tails); 0 for a null, and for what another of its family exceeds."""
         values = vectors.take(self.columns, axis=1) * self.signs
         place = np.repeat(np.arange(len(self.columns))[None], len(values), axis=0)
         for level in self.levels:
             passed = level.take(place) <= values
             place += place
             place += passed
-        return np.where(np.isnan(values), 0.0, self.surprises.take(place))
+        terms = np.where(np.isnan(values), 0.0, self.surprises.take(place))
+        for family in self.families:
+            part = terms.take(family, axis=1)
+            # Of equals the first.
+            greatest = part.argmax(axis=1)[:, None] == np.arange(len(family))
+            terms[:, family] = np.where(greatest, part, 0.0)
+        return terms
 
     def sums(self, vectors: Floats) -> Floats:
         """Their sums, tail by tail."""
@@ -88,7 +97,14 @@ def tails(stored: tuple[Tail, ...], features: tuple[str, ...]) -> Tails:
         signs=np.array([1.0 if tail.direction == "high" else -1.0 for tail in stored]),
         levels=tuple(knots[:, (1 << down) - 1 :: 2 << down].reshape(-1) for down in reversed(range(depth))),
         surprises=surprises.reshape(-1),
+        families=_families(stored),
     )
+
+
+def _families(stored: tuple[Tail, ...]) -> tuple[Ints, ...]:
+    """Which tails are of each family."""
+    names = dict.fromkeys(tail.family for tail in stored if tail.family)
+    return tuple(np.flatnonzero([tail.family == name for tail in stored]) for name in names)
 
 
 def _fault(tail: Tail, features: tuple[str, ...]) -> str | None:

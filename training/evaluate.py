@@ -62,8 +62,9 @@ def at_alerts(fraud: Bools, score: Floats, share: float) -> tuple[float, float]:
 def precision_at_senders(
     at_us: NDArray[np.int64], sender: pl.Series, fraud: Bools, score: Floats, most: int = SENDERS_A_DAY
 ) -> float:
-    """Mean over days of the share of frauds among the `most` senders a day with the highest score (the handbook's
-    card precision top-k): a sender caught once is not looked at again on later days."""
+    """Mean over days of the share of frauds among the `most` senders a day with the highest score (the Fraud Detection
+    Handbook's card precision top-k): a sender caught once is not looked at again on later days. With `fraud` as the
+    score it is the most that can be reached."""
     by_sender = pl.DataFrame({"day": at_us // DAY_US, "sender": sender, "fraud": fraud, "score": score})
     days = by_sender.group_by("day", "sender", maintain_order=True).agg(pl.col("fraud", "score").max())
     caught: set[str] = set()
@@ -79,6 +80,20 @@ def precision_at_senders(
 def unknown_senders(sender: pl.Series, known_fraud: Bools, asked: Bools) -> Bools:
     """Of the rows `asked`, those whose sender is in no row of `known_fraud`: who is known is no finding."""
     left: Bools = asked & ~sender.is_in(sender.filter(pl.Series(known_fraud)).unique().implode()).to_numpy()
+    return left
+
+
+def remaining(
+    at_us: NDArray[np.int64], sender: pl.Series, fraud_sender: pl.Series, known_us: NDArray[np.int64]
+) -> Bools:
+    """Of gifts, those whose sender was in no fraud that was known when the gift's day began (the Handbook's rule).
+
+    The frauds are given by their sender and when each became known.
+    """
+    frauds = pl.DataFrame({"sender": fraud_sender, "known": known_us}).group_by("sender").agg(pl.col("known").min())
+    gifts = pl.DataFrame({"sender": sender, "day": at_us // DAY_US * DAY_US})
+    first = gifts.join(frauds, on="sender", how="left", maintain_order="left")
+    left: Bools = (first["known"].is_null() | (first["known"] > first["day"])).to_numpy()
     return left
 
 

@@ -1,7 +1,9 @@
 """The start without labels: how far out in its tail each suspicious feature is. Law: it reads no label.
 
-The features are chosen for their meaning, high being suspicious, and weigh the same. A surprise is −log of the share of
-training gifts that are as far out; it beat IsolationForest on both histories.
+The features are chosen for their meaning, high being suspicious; a surprise is −log of the share of training gifts that
+are as far out. A gift's size, however measured, surprises once: summed up, two mild surprises would outrank one
+that is out of all proportion. What its sender did lately weighs a quarter, since it is the same for the honest gifts of
+that sender. Chains and gathered money count where orgs that receive also send; elsewhere they could only be chance.
 """
 
 from __future__ import annotations
@@ -12,13 +14,11 @@ from models.calibration import Line
 from models.tails import KNOTS, Tail
 from training.evaluate import Floats
 
-# Spending beyond one's habit; money that comes in bursts or from many; chains and rings of new acquaintance.
-ORIENTED = (
-    "amount",
-    "sender_habit_ratio",
-    "sender_habit_max_ratio",
-    "sender_excess300_14d",
-    "sender_excess300_3d",
+SIZE = ("amount", "sender_habit_excess")
+LATELY = ("sender_excess300_14d", "sender_excess300_3d")
+LATELY_WEIGHT = 0.25
+# Money that comes in bursts or from many; chains and rings of new acquaintance.
+PASSED_ON = (
     "sender_received_senders_30d",
     "sender_received_sum_30d",
     "sender_received_count_7d",
@@ -30,6 +30,7 @@ ORIENTED = (
     "sender_fresh_funders",
     "recipient_fresh_funders",
 )
+RECEIVED = "sender_received_count_30d"
 LEAST_VALUES = 500
 # A score of one half is where gifts begin to be held; this many logits go with one natural logarithm of surprise.
 LOGITS_A_SURPRISE = 0.25
@@ -39,26 +40,31 @@ MOST_LOGITS = 30.0
 
 def tails(vectors: Floats, names: tuple[str, ...]) -> tuple[Tail, ...]:
     """The tails of the oriented features that say anything here."""
+    passing = RECEIVED in names and bool((vectors[:, names.index(RECEIVED)] > 0).any())
+    wanted = [(name, 1.0, "size") for name in SIZE]
+    wanted += [(name, LATELY_WEIGHT, "") for name in LATELY]
+    wanted += [(name, 1.0, "") for name in PASSED_ON if passing]
     found = []
-    for name in ORIENTED:
+    for name, weight, family in wanted:
         if name not in names:
             continue
         values = vectors[:, names.index(name)]
         values = np.sort(values[~np.isnan(values)])
         if len(values) > LEAST_VALUES and values[0] < values[-1]:
-            found.append(tail(name, values))
+            knots, surprises = curve(values)
+            found.append(Tail(name, "high", weight, knots, surprises, family))
     return tuple(found)
 
 
-def tail(name: str, values: Floats) -> Tail:
-    """The tail of sorted values: knots are dense where it is far out."""
+def curve(values: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Knots and surprises of sorted values: knots are dense where it is far out."""
     count = len(values)
     shares = np.concatenate([np.geomspace(1 / count, 1, KNOTS // 2), np.linspace(1 / count, 1, KNOTS // 2)])
     places = np.clip(count - np.ceil(shares * count).astype(np.intp), 0, count - 1)
     knots = np.unique(values[places])
     beyond = count - np.searchsorted(values, knots, side="left")
     surprises = -np.log((beyond + 1) / (count + 1))
-    return Tail(name, "high", 1.0, tuple(knots.tolist()), (0.0, *np.maximum(surprises, 0.0).tolist()))
+    return tuple(knots.tolist()), (0.0, *np.maximum(surprises, 0.0).tolist())
 
 
 def line(hold_sum: float) -> Line:

@@ -8,6 +8,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import treelite
@@ -152,6 +153,17 @@ def test_a_tail_is_looked_up_as_by_searchsorted(knots: list[float], data: st.Dat
     found = table.terms(np.array(values)[:, None])
     assert found[:, 0].tolist() == np.searchsorted(ordered, values, side="right").tolist()
     assert found[:, 1].tolist() == [2.0 if value <= 0 else 0.0 for value in values]
+
+
+@given(rows_of(3))
+def test_of_a_family_the_greatest_surprise_alone_counts(rows: Any) -> None:
+    alone = [Tail(name, "high", 1.0, (1.0, 3.0, 9.0), (0.0, 1.0, 2.0, 4.0)) for name in "abc"]
+    terms = tails(tuple(alone), tuple("abc")).terms(rows)
+    first, last = (msgspec.structs.replace(tail, family="of") for tail in (alone[0], alone[2]))
+    found = tails((first, alone[1], last), tuple("abc")).terms(rows)
+    assert found[:, 1].tolist() == terms[:, 1].tolist()
+    assert (found[:, 0] + found[:, 2]).tolist() == np.maximum(terms[:, 0], terms[:, 2]).tolist()
+    assert not (found[:, 0] * found[:, 2]).any()
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,14 @@ def test_known_senders_are_left_out() -> None:
     assert evaluate.unknown_senders(sender, known, asked).tolist() == [False, True, False, True]
 
 
+def test_a_sender_leaves_from_the_day_after_its_fraud_became_known() -> None:
+    at, sender = np.array([5, DAY_US - 1, DAY_US, 2 * DAY_US, DAY_US]), pl.Series(["a", "a", "a", "a", "b"])
+    found = evaluate.remaining(at, sender, pl.Series(["a", "a"]), np.array([DAY_US, 3 * DAY_US]))
+    assert found.tolist() == [True, True, False, False, True]
+    nobody = pl.Series([], dtype=pl.String)
+    assert evaluate.remaining(at, sender, nobody, np.empty(0, np.int64)).all()
+
+
 def test_the_interval_holds_the_figure_and_comes_again() -> None:
     chance = np.random.default_rng(1)
     fraud = chance.random(800) < 0.1
