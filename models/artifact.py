@@ -26,6 +26,7 @@ from models.files import Files
 from models.forest import Floats
 from models.manifest import FORMAT, Libraries, Manifest, Window, decode, encode, sha256, stamp
 from models.model import Model
+from models.reference import Reference
 from models.tails import Tail
 
 
@@ -52,6 +53,7 @@ class Content:
     parameters: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
+    reference: Reference | None = None
 
 
 def write(directory: Path, content: Content, signing_key: Ed25519PrivateKey | None = None) -> Model:
@@ -97,6 +99,7 @@ def build(content: Content, signing_key: Ed25519PrivateKey | None = None) -> Fil
     files |= {stored.TREES: content.supervised} if content.supervised is not None else {}
     files |= {stored.FOREST: content.forest} if content.forest is not None else {}
     files |= {stored.TAILS: _json(content.tails)} if content.tails is not None else {}
+    files |= {stored.REFERENCE: _json(content.reference)} if content.reference is not None else {}
     files |= {f"figures/{name}": picture for name, picture in content.pictures.items()}
     scores = assemble(files, _manifest(content, files), "").score(content.check)
     files[stored.CHECK_SCORES] = _json(CheckScores(tuple(float(score).hex() for score in scores)))

@@ -7,11 +7,13 @@ import numpy as np
 
 from models import calibration as calibrations
 from models import files as stored
+from models import reference as references
 from models.calibration import Calibration, Conformal, PValues, curve
 from models.errors import ArtifactRefused
 from models.files import Files
 from models.manifest import Manifest
 from models.model import Model
+from models.reference import Reference
 from models.tails import Tail, tails
 from models.trees import trees
 
@@ -25,6 +27,9 @@ def assemble(files: Files, manifest: Manifest, sha256: str) -> Model:
     calibrations.check(calibration, features, stored.TREES in files, stored.TAILS in files)
     copies = calibration.tail_copies
     width = len(features) + len(copies)
+    reference = parse(files, stored.REFERENCE, Reference) if stored.REFERENCE in files else None
+    if reference is not None:
+        references.check(reference, features)
     return Model(
         name=manifest.name,
         sha256=sha256,
@@ -38,6 +43,7 @@ def assemble(files: Files, manifest: Manifest, sha256: str) -> Model:
         conformal=_p_values(calibration.conformal) if calibration.conformal else None,
         copied=np.array([features.index(copy.feature) for copy in copies], dtype=np.intp),
         floors=np.array([copy.floor for copy in copies], dtype=np.float64),
+        reference=reference,
     )
 
 

@@ -21,8 +21,9 @@ MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 TREES, FOREST, TAILS = "supervised.tl", "forest.tl", "tails.json"
 CALIBRATION, CHECK, CHECK_SCORES = "calibration.json", "check.bin", "check.json"
 CARD, CARD_JSON = "card.md", "card.json"
+REFERENCE = "reference.json"
 REQUIRED = (MANIFEST, CALIBRATION, CHECK, CHECK_SCORES, CARD, CARD_JSON)
-ALLOWED = frozenset({*REQUIRED, SIGNATURE, TREES, FOREST, TAILS})
+ALLOWED = frozenset({*REQUIRED, SIGNATURE, TREES, FOREST, TAILS, REFERENCE})
 FIGURE = re.compile(r"figures/[a-z0-9][a-z0-9_-]{0,63}\.(svg|png)")
 
 # A model of 1,000 trees with its card is under 8 MB; what is beyond eight times that is no model.

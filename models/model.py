@@ -15,6 +15,7 @@ from models.errors import VectorRefused
 from models.forest import Floats, Ints
 from models.logistic import logistic
 from models.manifest import Manifest
+from models.reference import Reference
 from models.tails import Tails, total
 from models.trees import Trees
 
@@ -44,6 +45,8 @@ class Model:
     # The tail copies: which feature each copies, and the value below which the copy is null.
     copied: Ints
     floors: Floats
+    # What gifts were like when it was made; None in an artifact that was not told.
+    reference: Reference | None = None
 
     def score(self, vectors: Floats) -> Floats:
         """The score of each vector (n, features), float64, NaN for null. One call a batch."""

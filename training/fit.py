@@ -20,6 +20,7 @@ from models.artifact import Content
 from models.calibration import Calibration, Conformal, curve
 from models.logistic import logistic
 from models.manifest import Window
+from models.reference import Reference, spread
 from models.tails import tails as laid
 from training import boosting, export, surprises, thresholds
 from training.card import Held, with_card
@@ -90,6 +91,7 @@ def fit(
         gap = matrix(features, lesson.spans.gap.rows(rows["at"]))
         content, held = _unsupervised(lesson, gap, wish, feature_table_hash, step)
     step("writing the card", 0.9)
+    content = replace(content, reference=_reference(content, lesson.vectors[lesson.early :], held.score))
     return with_card(content, held, lesson.vectors, lesson.early)
 
 
@@ -180,6 +182,17 @@ def _held(lesson: Lesson, scores: Floats, by: str) -> Held:
     fresh = unknown_senders(rows["sender"], frauds(rows, lesson.spans.held.start), there)[lesson.held]
     at_us = rows["at"].to_physical().to_numpy()[lesson.held]
     return Held(at_us, rows["sender"][lesson.held], lesson.fraud[lesson.early :], fresh, scores, by)
+
+
+def _reference(content: Content, vectors: Floats, scores: Floats) -> Reference:
+    """What drift is measured from: the held slice, the newest gifts whose scores are those of the unseen."""
+    given = dict(thresholds.verdicts(scores, content.calibration.thresholds).value_counts().iter_rows())
+    return {
+        "features": {name: spread(vectors[:, column]) for column, name in enumerate(content.features)},
+        "score": spread(scores),
+        "verdicts": {verdict: given.get(verdict, 0) for verdict in ("approve", "hold", "block")},
+        "rows": len(scores),
+    }
 
 
 def _content(lesson: Lesson, wish: Wish, feature_table_hash: str, calibration: Calibration) -> Content:

@@ -13,6 +13,7 @@ from training.errors import TrainingError
 from training.evaluate import Floats
 from training.fit import Step, matrix
 from training.split import Span
+from training.thresholds import verdicts
 
 MOST_REASONS = 3
 PART = 20_000
@@ -43,15 +44,6 @@ def score_history(
         reasons[part] = _reasons(model, vectors, scores[part])
     found = [rows["id"][numbers], pl.Series(scores), verdicts(scores, model.thresholds), pl.Series(reasons.tolist())]
     return pl.DataFrame(dict(zip(SCHEMA, found, strict=True)), schema=SCHEMA)
-
-
-def verdicts(scores: Floats, thresholds: dict[str, float]) -> pl.Series:
-    """The most severe verdict whose threshold the score comes up to."""
-    found = np.full(len(scores), "approve", dtype=object)
-    for verdict in ("hold", "block"):
-        if verdict in thresholds:
-            found[scores >= thresholds[verdict]] = verdict
-    return pl.Series(found.tolist(), dtype=pl.String)
 
 
 def _reasons(model: Model, vectors: Floats, scores: Floats) -> np.ndarray:

@@ -7,6 +7,7 @@ p ≤ 0.005 so holds 0.5 % of good gifts as long as the coming weeks are like th
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
 from models.calibration import Conformal
 from training.evaluate import Floats
@@ -24,6 +25,15 @@ def conformal(calm: Floats) -> Conformal:
     # Rounded up between two scores that are kept: a p-value may be too high, and never too low.
     reached = count - np.searchsorted(rising, scores, side="left")
     return Conformal(tuple(scores.tolist()), (1.0, *((reached + 1) / (count + 1)).tolist()))
+
+
+def verdicts(scores: Floats, thresholds: dict[str, float]) -> pl.Series:
+    """The most severe verdict whose threshold the score comes up to."""
+    found = np.full(len(scores), "approve", dtype=object)
+    for verdict in ("hold", "block"):
+        if verdict in thresholds:
+            found[scores >= thresholds[verdict]] = verdict
+    return pl.Series(found.tolist(), dtype=pl.String)
 
 
 def threshold(found: Conformal, rate: float) -> float | None:

@@ -56,6 +56,14 @@ def test_the_same_rows_and_seed_give_the_same_model(
     assert one.tobytes() == other.tobytes()
 
 
+def test_the_reference_is_of_the_held_gifts(rows: pl.DataFrame, content: artifact.Content) -> None:
+    told = content.reference
+    assert told is not None and set(told["features"]) == set(NAMES)
+    held = sum(week["gifts"] for week in content.card_json["weeks"])
+    assert told["rows"] == held == sum(told["verdicts"].values())
+    assert told["verdicts"]["hold"] and told["verdicts"]["approve"] > 0.9 * held
+
+
 def test_it_ranks_later_frauds_above_chance(
     rows: pl.DataFrame, table: pl.DataFrame, content: artifact.Content, tmp_path: Path
 ) -> None:
