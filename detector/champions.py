@@ -77,10 +77,15 @@ def succession(promotions: Sequence[tuple[str | None, str]]) -> list[str]:
     return reign
 
 
-async def ensure(conn: asyncpg.Connection, name: str, sha256: str, parcel: bytes) -> bool:
-    """Make the shipped artifact champion where no artifact ever was; whether it did."""
-    if await conn.fetchval(SQL["promoted"], CHAMPION):
-        return False
-    await add(conn, name, sha256, parcel, "lockgate")
-    await promote(conn, CHAMPION, sha256, "lockgate", "shipped with this version, first start")
-    return True
+async def ever(conn: asyncpg.Connection) -> bool:
+    """Whether there ever was a champion."""
+    found: bool = await conn.fetchval(SQL["promoted"], CHAMPION)
+    return found
+
+
+async def shadowed(conn: asyncpg.Connection, sha256: str) -> dict[str, Any]:
+    """What a challenger said beside what was decided: counts of decisions, faults, verdicts and changed ones."""
+    row = dict(await conn.fetchrow(SQL["shadow_told"], sha256))
+    verdicts = {word: row.pop(word) for word in ("approve", "hold", "block")}
+    said: int = row["decisions"] - row["faults"]
+    return {**row, "verdicts": verdicts, "agreement": (said - row["changed"]) / said if said else None}
