@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -11,6 +11,8 @@ import asyncpg
 from detector.store import SQL
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+# How the reason of a promotion begins that is a roll-back.
+ROLL_BACK = "roll-back: "
 
 
 async def add(conn: asyncpg.Connection, name: str, sha256: str, parcel: bytes, author: str) -> None:
@@ -40,3 +42,50 @@ async def promote(
 ) -> None:
     """Give a role to an artifact, or to none. Gates judge with a new champion from their next batch on."""
     await conn.execute(SQL["promote"], role, sha256, author, reason, json.dumps(figures or {}))
+
+
+async def kept(conn: asyncpg.Connection) -> list[asyncpg.Record]:
+    """Every artifact, newest first: sha256, name, parcel, author, added_at, roles (None where it plays none)."""
+    rows: list[asyncpg.Record] = await conn.fetch(SQL["models"])
+    return rows
+
+
+async def roll_back(conn: asyncpg.Connection, author: str, reason: str) -> tuple[str, str] | None:
+    """Make the champion before serve again: (left, now champion) by sha256, or None if there is none before."""
+    async with conn.transaction():
+        await conn.execute("lock table detector.promotions in exclusive mode")
+        rows = await conn.fetch(SQL["roles"], CHAMPION)
+        reign = succession([(row["sha256"], row["reason"]) for row in rows])
+        if len(reign) < 2:
+            return None
+        await promote(conn, CHAMPION, reign[-2], author, f"{ROLL_BACK}{reason}")
+    return reign[-1], reign[-2]
+
+
+def succession(promotions: Sequence[tuple[str | None, str]]) -> list[str]:
+    """The champions from the first to the one that serves; a roll-back takes the last one away again.
+
+    >>> succession([("a", "new"), ("b", "new"), ("a", "roll-back: b strays"), ("c", "new")])
+    ['a', 'c']
+    """
+    reign: list[str] = []
+    for sha256, reason in promotions:
+        if reason.startswith(ROLL_BACK) and len(reign) > 1:
+            reign.pop()
+        elif sha256 is not None and sha256 != (reign[-1] if reign else None):
+            reign.append(sha256)
+    return reign
+
+
+async def ever(conn: asyncpg.Connection) -> bool:
+    """Whether there ever was a champion."""
+    found: bool = await conn.fetchval(SQL["promoted"], CHAMPION)
+    return found
+
+
+async def shadowed(conn: asyncpg.Connection, sha256: str) -> dict[str, Any]:
+    """What a challenger said beside what was decided: counts of decisions, faults, verdicts and changed ones."""
+    row = dict(await conn.fetchrow(SQL["shadow_told"], sha256))
+    verdicts = {word: row.pop(word) for word in ("approve", "hold", "block")}
+    said: int = row["decisions"] - row["faults"]
+    return {**row, "verdicts": verdicts, "agreement": (said - row["changed"]) / said if said else None}

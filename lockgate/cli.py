@@ -30,6 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 # Commands that other modules own: where each is, and what the help says of it without importing it.
 OWNED = {
     "policy": ("detector.cli:app", "Check, compare, activate and roll back policies."),
+    "models": ("training.models_cli:app", "Artifacts: list, compare, promote, shadow and roll back."),
     "replay": ("lockgate.replay:command", "Play a history file through the real thing, on a virtual clock."),
     "simulate": ("training.cli:simulate", "Write a synthetic platform as a history file."),
     "train": ("training.cli:train", "Learn a model from a history file, as of a day."),

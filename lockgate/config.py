@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+# The artifacts that come with this version.
+SHIPPED = Path(__file__).resolve().parent.parent / "models"
 ORIGINS = ("purchase", "promo", "free_tier", "gift")
 LONGEST_HOURS = 87_600  # ten years: far beyond any use, and far from overflowing a PostgreSQL timestamp
 
@@ -36,6 +38,7 @@ class Settings:
     giftable_origins: frozenset[str] = frozenset({"purchase", "promo", "gift"})
     settle_every_s: float = 1.0
     trusted_key: str | None = None
+    models: Path = SHIPPED
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -49,6 +52,7 @@ class Settings:
             giftable_origins=_origins(environ, unset.giftable_origins),
             settle_every_s=_seconds(environ, "LOCKGATE_SETTLE_EVERY_S", unset.settle_every_s),
             trusted_key=_trusted_key(environ),
+            models=Path(_text(environ, "LOCKGATE_MODELS") or unset.models).expanduser(),
         )
 
 

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from detector import store
+from detector import champions, store
 from detector.policy import DEFAULT
+from lockgate import shadow
 from lockgate.config import Settings
 from lockgate.demo import Demo, Occupied, guide, make_demo
 from lockgate.migrate import LOCK_KEY, migrate
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 OLDEST_POSTGRES = 15
+DEFAULT_MODEL = "default"
 REACH_S = 10.0
 READY_S = 120.0
 # Requests that are running at Ctrl-C get this long to end; each takes milliseconds.
@@ -62,7 +64,8 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, demo: bool)
                 address = address_of(listener)
                 text = banner(settings, ground, "http://{}:{}".format(*address), workers)
                 threading.Thread(target=announce, args=(address, text), daemon=True).start()
-                run(listener, workers)
+                with shadow.beside(dsn):
+                    run(listener, workers)
             finally:
                 for stop in STOPS:  # a second Ctrl-C must not cut the stopping short
                     signal.signal(stop, signal.SIG_IGN)
@@ -92,12 +95,37 @@ async def prepare(dsn: str, settings: Settings, with_demo: bool) -> Ground:
             generation = await store.active(conn)
             if generation is None:
                 generation = await store.add_policy(conn, DEFAULT.read_text(encoding="utf-8"), "lockgate")
+            await default_champion(conn, settings)
             found = await make_demo(conn, settings.home) if with_demo else None
         return Ground(generation, found)
     except Occupied as error:
         raise StartError(str(error)) from error
     finally:
         await conn.close()
+
+
+async def default_champion(conn: asyncpg.Connection, settings: Settings) -> None:
+    """Let the shipped artifact serve where none ever did; one that does not hold stops the start."""
+    directory = settings.models / DEFAULT_MODEL
+    if not directory.is_dir() or await champions.ever(conn):
+        return
+    from detector.feature_table import HASH, NAMES
+    from models import artifact, files
+    from models.errors import ArtifactRefused
+
+    key = settings.trusted_key
+    try:
+        parcel = files.pack(directory)
+        model = artifact.read_packed(parcel, features=NAMES, feature_table_hash=HASH, trusted_key=key)
+    except ArtifactRefused as error:
+        if error.reason in ("unsigned", "signature"):
+            return  # whoever trusts one key alone promotes what that key signed
+        raise StartError(
+            f"the shipped model {directory} does not hold: {error.detail}; install this version again, or point "
+            "LOCKGATE_MODELS to a folder without one to judge by limits and rules alone"
+        ) from error
+    await champions.add(conn, model.name, model.sha256, parcel, "lockgate")
+    await champions.promote(conn, champions.CHAMPION, model.sha256, "lockgate", "shipped, at the first start")
 
 
 async def connect(dsn: str) -> asyncpg.Connection:

@@ -1,0 +1,1 @@
+select exists (select from detector.promotions where role = $1)

@@ -1,0 +1,1 @@
+select upto from detector.shadow_progress where sha256 = $1
