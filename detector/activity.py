@@ -27,7 +27,6 @@ WINDOWS_S = {"10m": 600, "1h": 3_600, "24h": 86_400, "7d": 604_800, "30d": 2_592
 HORIZON_US = max(WINDOWS_S.values()) * 1_000_000
 PREFIX = {"sender": "o:", "recipient": "o:", "ip": "i:", "device": "d:", "tier": "t:", "fingerprint": "f:"}
 ROLES = {"i": "ip", "d": "device", "t": "tier", "f": "fingerprint"}
-COUNTERPART = {"sender": "recipient", "recipient": "sender", "ip": "sender", "device": "sender", "tier": "sender"}
 # A state without a memory takes some 1 KB, a party some 16 KB: either way a process stays under 350 MB.
 MOST_STATES = 200_000
 MOST_PARTIES = 20_000
@@ -142,11 +141,10 @@ class Activity:
 
     def __init__(self, shapes: Iterable[Shape], memory: Callable[[str], Memory | None] | None = None) -> None:
         wanted = sorted(set(shapes))
-        self.roles: dict[str, list[tuple[str, Any, Any, bool]]] = {}
+        self.roles: dict[str, list[tuple[str, Any, bool]]] = {}
         for shape in wanted:
             facets = attrgetter(*shape.facets) if shape.facets else None
-            counterpart = None if facets else attrgetter(COUNTERPART[shape.owner])
-            self.roles.setdefault(shape.owner, []).append((shape.slot, facets, counterpart, shape.attempts))
+            self.roles.setdefault(shape.owner, []).append((shape.slot, facets, shape.attempts))
         asked = () if memory is None else CONTEXTS
         self.extra = [role for role in ROLES.values() if role in self.roles or role in asked]
         self.states: dict[str, State] = {}
@@ -180,17 +178,18 @@ class Activity:
         state = self.states.get(key)
         if state is None:
             return
-        state.last_at = event.at
-        for slot, facets, counterpart, attempts in self.roles.get(role, ()):
-            if not event.admitted and not attempts:
+        at = state.last_at = event.at
+        other = event.recipient if role == "sender" else event.sender
+        for slot, facets, attempts in self.roles.get(role, ()):
+            if not (attempts or event.admitted):
                 continue
             name = (slot, facets(event)) if facets else slot
             track = state.tracks.get(name)
             if track is None:
                 track = state.tracks[name] = Track()
-            elif len(track.times) > 64 and track.times[0] <= event.at - HORIZON_US:
-                track.forget(event.at - HORIZON_US)
-            track.add(event.at, event.amount, counterpart(event) if counterpart else None)
+            elif len(track.times) > 64 and track.times[0] <= at - HORIZON_US:
+                track.forget(at - HORIZON_US)
+            track.add(at, event.amount, None if facets else other)
 
     def tracks(self, lookups: Sequence[Lookup], gift: Gift) -> list[Track | None]:
         """The track of each lookup; None where the gift does not name its owner or a facet."""

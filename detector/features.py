@@ -90,15 +90,27 @@ def count(window_s: int) -> Callable[[int], Reading]:
 
 def total(window_s: int) -> Callable[[int], Reading]:
     window = window_s * 1_000_000
-    return lambda position: (
-        lambda tracks, now: None if (track := tracks[position]) is None else track.total(now, window)
-    )
+
+    def at(position: int) -> Reading:
+        def read(tracks: Sequence[Track | None], now: int) -> int | None:
+            if (track := tracks[position]) is None:
+                return None
+            sums = track.sums
+            return sums[-1] - sums[bisect_right(track.times, now - window)]
+
+        return read
+
+    return at
 
 
 def distinct(window_s: int) -> Callable[[int], Reading]:
     window = window_s * 1_000_000
     return lambda position: (
-        lambda tracks, now: None if (track := tracks[position]) is None else track.distinct(now, window)
+        lambda tracks, now: (
+            None
+            if (track := tracks[position]) is None
+            else len(track.latest_times) - bisect_right(track.latest_times, now - window)
+        )
     )
 
 

@@ -81,15 +81,17 @@ def check(
         track = tracks[position]
         if track is None:
             continue
+        oldest = bisect_right(track.times, now - limit.window)
         if limit.value is None:
-            used, cost = track.count(now, limit.window), 1
+            used, cost = len(track.times) - oldest, 1
         else:
-            used, cost = track.total(now, limit.window), amount
-        left = limit.quota - used - cost
+            used, cost = track.sums[-1] - track.sums[oldest], amount
+        quota = limit.quota
+        left = quota - used - cost
         if left < 0:
             exceeded.append(Exceeded(limit, used, wait_s(limit, track, amount, now)))
-        if limit.shown and left / limit.quota < least:
-            tightest, least = (limit, track, left if left >= 0 else limit.quota - used), left / limit.quota
+        if limit.shown and left / quota < least:
+            tightest, least = (limit, track, left if left >= 0 else quota - used), left / quota
     return exceeded, budget(*tightest, now) if tightest else None
 
 

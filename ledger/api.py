@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import asyncpg
@@ -26,7 +26,7 @@ from ledger.errors import Forbidden, Invalid, LedgerError, NotFound
 from ledger.transfers import Answer, Status
 from ledger.views import transfer_view
 
-Submit = Callable[[transfers.Request], Awaitable[Answer]]
+Submit = Callable[[transfers.Request], asyncio.Future[Answer]]
 PREFIX = "/v1/billing/credits"
 MOST_IN_BATCH = 500
 Note = Annotated[str, Meta(max_length=280, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
@@ -154,13 +154,15 @@ def add_sending(app: FastAPI, access: Access, submit: Submit) -> None:
     )
 
 
-async def submit_one(actor: Actor, one: SendOne, key: str | None, position: int, submit: Submit) -> Answer:
+def submit_one(actor: Actor, one: SendOne, key: str | None, position: int, submit: Submit) -> asyncio.Future[Answer]:
     """One gift of a batch; what is wrong with it is its own answer, never its neighbours'."""
     try:
         own = one.idempotency_key or f"{idempotency_key(key)}#{position}"
-        return await submit(request_of(actor, one, own))
+        return submit(request_of(actor, one, own))
     except LedgerError as error:
-        return answers.problem(error.status, error.code, error.detail)
+        refused: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        refused.set_result(answers.problem(error.status, error.code, error.detail))
+        return refused
 
 
 def add_reading(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:

@@ -73,18 +73,18 @@ class Works:
             set(),
         )
 
-    async def send(self, request: transfers.Request) -> Answer:
-        """Pass the gate; 409 while the same key is still running in this process."""
+    def send(self, request: transfers.Request) -> asyncio.Future[Answer]:
+        """Pass the gate; 409 while the same key is still running in this process. A future costs no task."""
         key = (request.sender, request.key)
         if key in self.running:
-            return answers.problem(
-                409, "still_running", f"Idempotency-Key {request.key!r} is still running; retry soon"
-            )
+            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            detail = f"Idempotency-Key {request.key!r} is still running; retry soon"
+            answer.set_result(answers.problem(409, "still_running", detail))
+            return answer
         self.running.add(key)
-        try:
-            return await self.gate.submit(request)
-        finally:
-            self.running.discard(key)
+        answer = self.gate.submit(request)
+        answer.add_done_callback(lambda _: self.running.discard(key))
+        return answer
 
     async def settle_for_ever(self, every_s: float) -> None:
         """Settle what is due and write off what expired; a fault is logged and tried again, never fatal."""
