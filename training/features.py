@@ -8,10 +8,10 @@ What each feature means stands in `detector/feature_table.py`; this executor rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+import joblib
 import numpy as np
 import polars as pl
 
@@ -29,6 +29,7 @@ from detector.feature_table import (
     Row,
 )
 from training import kernels_graph, kernels_habit, kernels_labels
+from training.engine import at_once
 from training.kernels import I64, NULL, SECOND, blank, grouped, neighbours, pairs, windows
 
 THREADS = 2
@@ -145,7 +146,8 @@ def known_labels(rows: pl.DataFrame, at: I64) -> tuple[I64, I64]:
 
 
 def aggregates(history: Columns) -> dict[Key, I64]:
-    """All of the table's aggregates by the key that names them there; the kernels run on two threads."""
+    """All of the table's aggregates by the key that names them there; the families run two at a time here, or on the
+    engine's machines: each is made of the whole history, so that it is the same wherever it is made."""
     before, after = neighbours(history.sent.start, history.sent.rows, history.recipient)
     families: list[Callable[[], Aggregates]] = [
         partial(of_graph, history, before),
@@ -153,8 +155,13 @@ def aggregates(history: Columns) -> dict[Key, I64]:
         *(partial(of_activity, history, before, after, source) for source in history.sources),
         partial(of_habit, history),
     ]
-    with ThreadPoolExecutor(THREADS) as threads:
-        return dict(one for family in threads.map(lambda run: [*run()], families) for one in family)
+    # Threads unless an engine was named: the kernels run without the interpreter's lock, and copy nothing.
+    found = joblib.Parallel(n_jobs=at_once(THREADS), prefer="threads")(joblib.delayed(_listed)(one) for one in families)
+    return dict(one for family in found for one in family)
+
+
+def _listed(family: Callable[[], Aggregates]) -> list[tuple[Key, I64]]:
+    return [*family()]
 
 
 def keyed(source: str, words: Iterable[tuple[str, int]], columns: I64) -> Aggregates:

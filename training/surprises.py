@@ -10,7 +10,7 @@ import numpy as np
 
 from models.calibration import Line
 from models.tails import KNOTS, Tail
-from training.evaluate import Floats
+from training.split import Floats
 
 # Spending beyond one's habit; money that comes in bursts or from many; chains and rings of new acquaintance.
 ORIENTED = (

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from training import evaluate
-from training.evaluate import DAY_US
+from training.evaluate import DAY_US, Judged
+from training.held import measures, weekly
 
 CASES = st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=60)
 
@@ -61,8 +62,10 @@ def test_the_interval_holds_the_figure_and_comes_again() -> None:
 
 def test_weeks_are_counted_apart() -> None:
     at = np.array([0, DAY_US, 8 * DAY_US])
-    weeks = evaluate.weekly(at, np.array([True, False, False]), np.array([0.9, 0.1, 0.8]), hold=0.5)
-    assert [(week["gifts"], week["frauds"], week["false_holds"]) for week in weeks] == [(2, 1, 0.0), (1, 0, 1.0)]
+    judged = Judged(np.array([True, False, False]), np.array([0.9, 0.1, 0.8]), np.array([3, 4, 5]), np.ones(3))
+    weeks = weekly(at, judged, measures(0.5, None))
+    assert [(week["gifts"], week["frauds"], week["good_held"]) for week in weeks] == [(2, 1, 0.0), (1, 0, 1.0)]
+    assert weeks[0]["loss_prevented"] == 1.0
 
 
 def test_random_scores_have_the_prevalence() -> None:
