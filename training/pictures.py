@@ -13,7 +13,7 @@ from training.evaluate import Judged
 
 # Scores lie close to 0 and to 1; by their logit both ends can be seen.
 LOGITS = (-10.0, 8.0)
-CELLS = 60
+CELLS = 24
 LEAST = -4
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.calibration import Conformal
+from models.calibration import Conformal, PValues
 from training.evaluate import Judged
 from training.held import measures, stolen
 from training.split import Floats
@@ -47,6 +47,10 @@ def conformal(calm: Floats, weight: Floats | None = None) -> Conformal:
     beyond = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
     reached, one = beyond[np.searchsorted(rising, scores, side="left")], max(1.0, weights.max(initial=1.0))
     return Conformal(tuple(scores.tolist()), (1.0, *((reached + one) / (beyond[0] + one)).tolist()))
+
+
+def p_values(found: Conformal) -> PValues:
+    return PValues(np.array(found.scores, dtype=np.float64), np.array(found.p_values, dtype=np.float64))
 
 
 def verdicts(scores: Floats, thresholds: dict[str, float]) -> pl.Series:
@@ -83,13 +87,14 @@ def chosen(
 
 def _hold(found: Conformal, judged: Judged, days: float, terms: Terms, block: float) -> float | None:
     """The cheapest threshold that an analyst's day has room for; without costs, the lowest that is calm enough."""
-    scores = np.array(found.scores)
+    # Frauds may lie beyond every good gift, and a small budget may lie among them.
+    scores = np.unique(np.concatenate([found.scores, judged.score[judged.fraud]]))
     room = np.full(len(scores), True)
     if terms.cases_a_day is not None:
         held = _above(judged, judged.weight, scores) - _above(judged, judged.weight, np.array([block]))
         room = held <= terms.cases_a_day * days
     if terms.missed_cost is None:
-        room &= np.array(found.p_values[1:]) <= terms.false_holds
+        room &= p_values(found).of(scores) <= terms.false_holds
     left = np.flatnonzero(room & (scores <= block))
     if not len(left):
         # Not one case fits the day: what is blocked is all that is stopped.
