@@ -20,10 +20,18 @@ from training.simulate import simulate
 
 DAYS = 45
 NOW = datetime(2026, 2, 19, tzinfo=UTC)
+# So few gifts stray further from what is asked than a platform's do.
+EASY = ("--false-holds", "0.05", "--good-blocked", "0.02")
 
 
 @pytest.fixture(scope="module")
 def world() -> pl.DataFrame:
+    return simulate(400, DAYS, 8)
+
+
+@pytest.fixture(scope="module")
+def hopeless() -> pl.DataFrame:
+    """A world whose thirteen known frauds nothing finds."""
     return simulate(300, DAYS, 3)
 
 
@@ -90,7 +98,7 @@ async def test_a_night_makes_one_challenger_and_promotes_nobody(
     assert (await in_thread("--nightly")).exit_code == 3
     await conn.fetchval("select pg_advisory_unlock($1)", LOCK)
 
-    first = await in_thread("--nightly", "--false-holds", "0.05", "--good-blocked", "0.02")
+    first = await in_thread("--nightly", *EASY)
     assert first.exit_code == 0, first.output
     shape = json.loads(first.stdout)
     assert shape["status"] == "shadowing" and shape["name"] == "nightly-2026-02-19" and all(shape["gates"].values())
@@ -111,7 +119,7 @@ async def test_a_night_cut_short_goes_on_and_promotes_where_asked(
     monkeypatch.setenv("DATABASE_URL", database)
     await fill(database, world)
     # What a run that died after writing its artifact leaves behind.
-    assert (await in_thread("--out", "nightly-2026-02-19", "--false-holds", "0.05")).exit_code == 0
+    assert (await in_thread("--out", "nightly-2026-02-19", *EASY)).exit_code == 0
     made = (tmp_path / "models/nightly-2026-02-19/manifest.json").read_bytes()
     found = await in_thread("--nightly", "--promote")
     assert found.exit_code == 0, found.output
@@ -120,6 +128,21 @@ async def test_a_night_cut_short_goes_on_and_promotes_where_asked(
     conn = await asyncpg.connect(database)
     champion = await champions.playing(conn, champions.CHAMPION)
     assert champion is not None and champion["name"] == "nightly-2026-02-19"
+    await conn.close()
+
+
+async def test_a_challenger_no_better_than_chance_gets_no_role(
+    database: str, hopeless: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", database)
+    await fill(database, hopeless)
+    found = await in_thread("--nightly", "--promote", *EASY)
+    shape = json.loads(found.stdout)
+    assert found.exit_code == 2 and shape["status"] == "refused" and not shape["gates"]["better than chance"]
+    conn = await asyncpg.connect(database)
+    assert await conn.fetchval("select count(*) from detector.promotions") == 0
+    assert await conn.fetchval("select name from detector.models") == "nightly-2026-02-19"
     await conn.close()
 
 
