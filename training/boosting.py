@@ -17,8 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.calibration import Platt, TailCopy
-from training.evaluate import Floats
-from training.split import Bools
+from training.split import Bools, Floats
 
 ITERATIONS = 200
 MOST_GOOD = 100_000
@@ -53,10 +52,18 @@ class Booster:
         return tuple(TailCopy(names[column], floor) for column, floor in pairs)
 
 
-def boost(vectors: Floats, fraud: Bools, seed: int, *, share: float = 1.0, iterations: int = ITERATIONS) -> Booster:
+def boost(
+    vectors: Floats,
+    fraud: Bools,
+    seed: int,
+    *,
+    share: float = 1.0,
+    iterations: int = ITERATIONS,
+    weight: Floats | None = None,
+) -> Booster:
     """Fit on all frauds and on this share of the good gifts; models to be compared need the same share."""
     copied, floors = tails(vectors)
-    used = thinned(fraud, seed, share)
+    used = thinned(fraud, seed, share, weight)
     columns = with_copies(vectors[used], copied, floors)
     # scikit-learn cannot bin a column of nulls alone; a constant one is never split on, so it means the same.
     columns[:, np.isnan(columns).all(axis=0)] = 0.0
@@ -75,14 +82,19 @@ def boost(vectors: Floats, fraud: Bools, seed: int, *, share: float = 1.0, itera
     return Booster(estimator, copied, floors)
 
 
-def share_of(fraud: Bools, most_good: int = MOST_GOOD) -> float:
-    """The share of good gifts that leaves at most `most_good`."""
-    return min(1.0, most_good / max(1, int((~fraud).sum())))
+def share_of(fraud: Bools, most_good: int = MOST_GOOD, weight: Floats | None = None) -> float:
+    """The share of good gifts that leaves at most `most_good`, a gift of weight w counting as w gifts."""
+    good = (~fraud).sum() if weight is None else weight[~fraud].sum()
+    return min(1.0, most_good / max(1.0, float(good)))
 
 
-def thinned(fraud: Bools, seed: int, share: float) -> NDArray[np.intp]:
-    """The rows to fit on, rising: every fraud, and each good gift by chance."""
-    return np.flatnonzero(fraud | (np.random.default_rng(seed).random(len(fraud)) < share))
+def thinned(fraud: Bools, seed: int, share: float, weight: Floats | None = None) -> NDArray[np.intp]:
+    """The rows to fit on, rising: every fraud, and each good gift by chance. A gift of weight w is there w times on
+    average: its whole part, and once more by chance."""
+    often = np.where(fraud, 1.0, share) * (1.0 if weight is None else weight)
+    whole = np.floor(often)
+    more = np.random.default_rng(seed).random(len(fraud)) < often - whole
+    return np.repeat(np.arange(len(fraud)), whole.astype(np.intp) + more)
 
 
 def tails(vectors: Floats) -> tuple[NDArray[np.intp], Floats]:
@@ -106,11 +118,11 @@ def with_copies(vectors: Floats, copied: NDArray[np.intp], floors: Floats) -> Fl
     return np.concatenate([vectors, copies], axis=1)
 
 
-def platt(margins: Floats, fraud: Bools) -> Platt:
+def platt(margins: Floats, fraud: Bools, weight: Floats | None = None) -> Platt:
     """Margins as logits, by gifts that the fit has not seen. Platt keeps the order, where isotonic would tie."""
     if fraud.all() or not fraud.any():
         return Platt(1.0, 0.0)
-    line = LogisticRegression(C=1e6).fit(margins[:, None], fraud)
+    line = LogisticRegression(C=1e6).fit(margins[:, None], fraud, sample_weight=weight)
     slope = float(line.coef_[0, 0])
     # A slope that falls says that the held slice contradicts the fit: the order of the fit is kept.
     return Platt(slope, float(line.intercept_[0])) if slope > 0 else Platt(1.0, 0.0)

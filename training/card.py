@@ -2,86 +2,113 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
 from models import artifact, manifest
 from models.artifact import Content
 from models.assembly import assemble
 from models.files import MANIFEST
-from training import drawing, evaluate
-from training.evaluate import Floats
-from training.split import Bools
+from training import evaluate, page, thresholds
+from training.evaluate import Judged
+from training.held import Held, by_kind, measures, reliability, stolen, weekly
+from training.pictures import pictures
+from training.split import Floats
+from training.thresholds import Terms
 
 TOP_FEATURES = 20
 # Half of the gifts that are explained are those with the highest scores.
 EXPLAINED = 120
 REFERENCE_ROWS = 20_000
-BINS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The held slice. `fresh`: the sender was not known as compromised when the slice began; `remaining`: it was not
-    when the gift's day began, by frauds of the last fortnight and since; `by`: what gave the scores."""
-
-    at_us: NDArray[np.int64]
-    sender: pl.Series
-    fraud: Bools
-    fresh: Bools
-    remaining: Bools
-    score: Floats
-    by: str
-
-
-def with_card(content: Content, held: Held, vectors: Floats, early: int) -> Content:
+def with_card(
+    content: Content, held: Held, vectors: Floats, early: int, terms: Terms, unseen: Sequence[dict[str, Any]] = ()
+) -> Content:
     """The content with its card, figures and pictures; `vectors` are of the window, the held ones from `early` on."""
-    hold = content.calibration.thresholds.get("hold", 1.0)
-    found: dict[str, Any] = {"held_scored_by": held.by, "all": evaluate.figures(held.fraud, held.score)}
-    fresh = held.fresh
-    found["senders_not_known"] = evaluate.figures(held.fraud[fresh], held.score[fresh])
-    found["precision_at_100_senders_a_day"] = _at_senders(held, held.score)
-    found["precision_at_100_senders_a_day_at_most"] = _at_senders(held, held.fraud.astype(np.float64))
-    found["isolation_forest_average_precision"] = _reference(content, held, vectors, early)
-    weeks = evaluate.weekly(held.at_us, held.fraud, held.score, hold)
+    at, judged = content.calibration.thresholds, held.judged
+    asked = measures(at.get("hold"), at.get("block"))
     shape: dict[str, Any] = {
         "name": content.name,
+        "kind": "boosted trees" if content.supervised is not None else "surprises, without labels",
         "created_at": content.created_at.isoformat(),
         "window": {"from": content.window.start.isoformat(), "to": content.window.end.isoformat()},
         "labels": content.labels,
-        "thresholds": content.calibration.thresholds,
+        "thresholds": at,
         "parameters": content.parameters,
-        "held": found,
-        "weeks": weeks,
-        "calibration": _reliability(held),
-        "importance": _importance(content, held, vectors[early:]),
+        "held": _held(held, asked, terms)
+        | {"isolation_forest_average_precision": _plain(content, held, vectors, early)},
+        "choices": thresholds.compared(content.calibration.conformal, judged, held.days, terms, at)
+        if content.calibration.conformal
+        else [],
+        "weeks": weekly(held.at_us, judged, asked),
+        "typologies": by_kind(held, at.get("hold", at.get("block", np.inf))),
+        "unseen_typologies": list(unseen),
+        "calibration": reliability(judged),
+        "importance": _importance(content, judged.score, vectors[early:]),
         "libraries": {name: getattr(content.libraries, name) for name in content.libraries.__struct_fields__},
     }
-    pictures = _pictures(held, weeks, shape["calibration"])
-    shape["pictures"] = list(pictures)
-    return replace(
-        content,
-        card=_page(shape, content.supervised is not None),
-        card_json=shape,
-        figures=found["all"],
-        pictures=pictures,
-    )
+    drawn = pictures(shape, judged)
+    shape["pictures"] = list(drawn)
+    card, figures = page.markdown(shape), shape["held"]["all"]
+    return replace(content, card=card, card_json=shape, figures=figures, pictures=drawn)
 
 
-def _at_senders(held: Held, score: Floats) -> float:
-    left = held.remaining
-    if not held.fraud.any():
-        return float("nan")
+def _held(held: Held, asked: dict[str, evaluate.Measure], terms: Terms) -> dict[str, Any]:
+    """The figures of all gifts and of those of senders not known as compromised, and what was prevented a day."""
+    judged, fresh = held.judged, held.fresh
+    if terms.cases_a_day is not None:
+        asked = asked | {"recall_at_budget": _recall_at(terms.cases_a_day * held.days)}
+    every = evaluate.figures(judged, asked)
+    of_fresh = evaluate.figures(judged.take(fresh), asked)
+    lost = float((stolen(judged) * judged.weight).sum())
+    return {
+        "held_scored_by": held.by,
+        "days": held.days,
+        "all": every,
+        "senders_not_known": of_fresh,
+        "precision_at_100_senders_a_day": _at_senders(held, judged.score),
+        "precision_at_100_senders_a_day_at_most": _at_senders(held, judged.fraud.astype(np.float64))["value"],
+        "fraud_microcredits": round(lost),
+        # NaN where there was no fraud to prevent.
+        "prevented_microcredits": round(lost * every["loss_prevented"]["value"]) if lost else 0,
+    }
+
+
+def _recall_at(cases: float) -> evaluate.Measure:
+    """Recall when so many gifts in all are looked at, those with the highest scores."""
+
+    def recall(judged: Judged) -> float:
+        most = min(1.0, cases / (judged.weight.sum() or 1.0))
+        return evaluate.at_alerts(judged.fraud, judged.score, most, judged.weight)[1]
+
+    return recall
+
+
+def _at_senders(held: Held, score: Floats) -> dict[str, float]:
+    """Precision at 100 senders a day of those that remain; NaN where no fraud is known."""
+    left, fraud = held.remaining, held.judged.fraud
+    if not fraud.any():
+        return _mean(np.empty(0))
     sender = held.sender.filter(pl.Series(left))
-    return evaluate.precision_at_senders(held.at_us[left], sender, held.fraud[left], score[left])
+    return _mean(np.array(evaluate.precision_by_day(held.at_us[left], sender, fraud[left], score[left])))
 
 
-def _reference(content: Content, held: Held, vectors: Floats, early: int) -> float:
+def _mean(days: Floats) -> dict[str, float]:
+    """The mean over days, its interval by days drawn again."""
+    if not len(days):
+        return {"value": float("nan"), "low": float("nan"), "high": float("nan")}
+    again = np.random.default_rng(0).integers(0, len(days), (1_000, len(days)))
+    low, high = np.quantile(days[again].mean(axis=1), evaluate.INTERVAL)
+    return {"value": float(days.mean()), "low": float(low), "high": float(high)}
+
+
+def _plain(content: Content, held: Held, vectors: Floats, early: int) -> float:
     """The average precision of a plain IsolationForest, to compare with."""
     chance = np.random.default_rng(content.seeds["fit"])
     chosen = np.sort(chance.permutation(early)[:REFERENCE_ROWS])
@@ -89,135 +116,17 @@ def _reference(content: Content, held: Held, vectors: Floats, early: int) -> flo
     # Nulls become a value below all others, since a column of nulls alone is refused.
     forest = IsolationForest(random_state=content.seeds["fit"]).fit(np.nan_to_num(vectors[chosen], nan=-1.0))
     scores = -forest.score_samples(np.nan_to_num(vectors[judged], nan=-1.0))
-    return evaluate.average_precision(held.fraud[judged - early], scores)
+    part = held.judged.take(judged - early)
+    return evaluate.average_precision(part.fraud, scores, part.weight)
 
 
-def _importance(content: Content, held: Held, vectors: Floats) -> dict[str, float]:
+def _importance(content: Content, score: Floats, vectors: Floats) -> dict[str, float]:
     """The mean size of what each feature adds to the logit, of the most suspicious gifts and of as many others."""
     files = artifact.build(content)
     model = assemble(files, manifest.decode(files[MANIFEST]), "")
-    order = np.argsort(-held.score, kind="stable")
+    order = np.argsort(-score, kind="stable")
     others = np.linspace(0, len(vectors) - 1, EXPLAINED // 2).astype(np.intp)
     chosen = np.unique(np.concatenate([order[: EXPLAINED // 2], others]))
     sizes = np.abs(model.contributions(vectors[chosen]).terms).mean(axis=0)
     top = np.argsort(-sizes, kind="stable")[:TOP_FEATURES]
     return {content.features[column]: float(sizes[column]) for column in top if sizes[column] > 0}
-
-
-def _reliability(held: Held) -> list[dict[str, float]]:
-    """Gifts by score: what was said and what came true, in parts that grow finer towards the top."""
-    edges = np.unique(np.quantile(held.score, [0, *(1 - np.geomspace(0.5, 1e-3, BINS - 1))]))
-    place = np.searchsorted(edges, held.score, side="right") - 1
-    parts = [place == number for number in range(len(edges)) if (place == number).any()]
-    return [
-        {
-            "gifts": int(part.sum()),
-            "mean_score": float(held.score[part].mean()),
-            "fraud": float(held.fraud[part].mean()),
-        }
-        for part in parts
-    ]
-
-
-def _pictures(held: Held, weeks: list[dict[str, Any]], reliability: list[dict[str, float]]) -> dict[str, bytes]:
-    found = [(each["mean_score"], each["fraud"]) for each in reliability]
-    aps = [(float(week["week"]), week["average_precision"]) for week in weeks]
-    holds = [(float(week["week"]), week["false_holds"] * 100) for week in weeks]
-    last = float(max(2, len(weeks)))
-    pictures = {
-        "calibration.svg": drawing.chart(
-            "Calibration", "mean score", "share of frauds", {"this model": found, "ideal": [(0.0, 0.0), (1.0, 1.0)]}
-        ),
-        "weekly.svg": drawing.chart(
-            "By week", "week", "share", {"average precision": aps, "good gifts held, %": holds}, (last, 1.0)
-        ),
-    }
-    if held.fraud.any():
-        recall, precision = evaluate.curve(held.fraud, held.score)
-        # one point for each step of recall, so that thinning cannot cut off the high scores
-        steps = np.flatnonzero(np.diff(recall, prepend=0.0))
-        points = list(zip(recall[steps].tolist(), precision[steps].tolist(), strict=True))
-        pictures["precision-recall.svg"] = drawing.chart("Precision and recall", "recall", "precision", {"": points})
-    return pictures
-
-
-def _page(shape: dict[str, Any], supervised: bool) -> str:
-    kind = "boosted trees" if supervised else "surprises, without labels"
-    window, labels = shape["window"], shape["labels"]
-    lines = [
-        f"# {shape['name']}",
-        "",
-        f"Made {shape['created_at']}, as of {shape['parameters']['as_of']}: {kind}.",
-        f"Learned from the gifts of {window['from']} to {window['to']}: {labels['fraud']:,} known frauds, "
-        f"{labels['good']:,} cleared, {labels['presumed_good']:,} that nobody has called fraud.",
-        "",
-        "Score: 0 to 1, high = more suspicious.",
-        *(f"* {verdict} from {at:.6f}" for verdict, at in shape["thresholds"].items()),
-        *(f"* never {word}: too few good gifts to say where" for word in _unsaid(shape["thresholds"], supervised)),
-        "",
-        f"## On gifts it had not seen, from {shape['parameters']['held_from']}",
-        f"Scored by {shape['held']['held_scored_by']}; brackets are 95 % bootstrap intervals.",
-        "",
-        "| | all senders | senders not known as compromised |",
-        "|---|---|---|",
-        *_rows(shape["held"]),
-        f"| IsolationForest's average precision, to compare | {_number(_ap(shape))} | |",
-        "",
-        "At 100 senders a day: the highest scores of each day; who is caught, or becomes known by a label of the last "
-        "fortnight or since, is left out from the next day on.",
-        "",
-        *(f"![{name.removesuffix('.svg')}](figures/{name})" for name in shape["pictures"]),
-        "",
-        "## By week",
-        "| week | gifts | frauds | average precision | good gifts held | median score |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {week['week']} | {week['gifts']:,} | {week['frauds']:,} | {_number(week['average_precision'])} | "
-            f"{week['false_holds']:.2%} | {week['median_score']:.5f} |"
-            for week in shape["weeks"]
-        ),
-        "",
-        "## What moves the score",
-        "| feature | mean size of what it adds to the logit |",
-        "|---|---|",
-        *(f"| {name} | {size:.3f} |" for name, size in shape["importance"].items()),
-        "",
-        "## What it does not promise",
-        "* The false-hold rate holds on average while gifts are like those of the window; watch it by week.",
-        "* What was never labelled was not learned: an unknown kind of fraud may pass.",
-        "* Made with " + ", ".join(f"{name} {version}" for name, version in shape["libraries"].items()) + ".",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _unsaid(thresholds: dict[str, float], supervised: bool) -> list[str]:
-    return [verdict for verdict in ("hold", "block") if supervised and verdict not in thresholds]
-
-
-def _ap(shape: dict[str, Any]) -> float:
-    found: float = shape["held"]["isolation_forest_average_precision"]
-    return found
-
-
-def _rows(held: dict[str, Any]) -> list[str]:
-    every, fresh = held["all"], held["senders_not_known"]
-    found = [f"| gifts, of them frauds | {_counts(every)} | {_counts(fresh)} |"]
-    for name in (name for name, figure in every.items() if isinstance(figure, dict)):
-        found.append(f"| {name.replace('_', ' ')} | {_interval(every[name])} | {_interval(fresh[name])} |")
-    top, most = held["precision_at_100_senders_a_day"], held["precision_at_100_senders_a_day_at_most"]
-    return [
-        *found,
-        f"| precision at 100 senders a day, of the most there can be | | {_number(top)} of {_number(most)} |",
-    ]
-
-
-def _counts(figures: dict[str, Any]) -> str:
-    return f"{figures['gifts']:,}, {figures['frauds']:,}"
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{_number(figure['value'])} [{_number(figure['low'])}, {_number(figure['high'])}]"
-
-
-def _number(number: float) -> str:
-    return f"{number:.3f}" if number == number else "–"

@@ -19,9 +19,15 @@ from training.errors import TrainingError
 if TYPE_CHECKING:
     import polars as pl
 
+    from detector.cli import Session
+
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-Histories = Annotated[list[str], typer.Option(help="A history file, or a glob in quotes; may be given again.")]
+Histories = Annotated[
+    list[str] | None,
+    typer.Option(help="A history file, or a glob in quotes; may be given again. By default, PostgreSQL."),
+]
+Engine = Annotated[str, typer.Option("--engine", help="Where the work runs: local, dask://HOST:PORT, ray://HOST:PORT.")]
 Cache = Annotated[Path, typer.Option(help="Where computed features are kept; remove it at will.")]
 Step = Callable[[str, float], None]
 ENDINGS = (".parquet", ".csv")
@@ -70,28 +76,89 @@ def simulate(
 
 @app.command()
 def train(
-    history: Histories,
-    as_of: Annotated[str, typer.Option(help="Learn from what was known at this moment, RFC 3339.")],
-    out: Annotated[str, typer.Option(help="The model's name, for models/NAME; or a path with a slash.")],
+    ctx: typer.Context,
+    history: Histories = None,
+    as_of: Annotated[str | None, typer.Option(help="Learn from what was known then, RFC 3339; else, now.")] = None,
+    out: Annotated[str | None, typer.Option(help="The model's name, for models/NAME; or a path with a slash.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and gifts give the same scores.")] = 0,
     false_holds: Annotated[float, typer.Option(help="Share of good gifts that may be held.")] = 0.005,
     good_blocked: Annotated[float, typer.Option(help="Highest share of good gifts that may be blocked.")] = 0.0005,
+    cases_a_day: Annotated[float | None, typer.Option(help="How many held gifts analysts can look at a day.")] = None,
+    missed_cost: Annotated[
+        float | None,
+        typer.Option(help="Cost of a credit of fraud let go, by that of a good one delayed; decides what is held."),
+    ] = None,
+    leave_one_out: Annotated[bool, typer.Option(help="Try each typology as if nobody had ever labelled it.")] = False,
+    nightly: Annotated[bool, typer.Option(help="From PostgreSQL: a challenger, through gates, to shadow.")] = False,
+    promote: Annotated[bool, typer.Option(help="With --nightly: let a challenger that passes serve.")] = False,
+    where: Engine = "local",
     cache: Cache = CACHE,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn a model from a history, as of a day, and write it with its card as models/NAME."""
+    """Learn a model from a history, or from PostgreSQL, as of a day, and write it with its card as models/NAME."""
     began = time.monotonic()
-    with mended("train"), progress(quiet or as_json) as step:
-        moment_of = moment(as_of, "--as-of")
-        directory = model_path(out)
+    with mended("train"), progress(quiet or as_json or nightly) as step:
+        if (nightly and (history or out)) or (promote and not nightly) or not (nightly or out):
+            raise TrainingError(
+                "give --out NAME; or --nightly, which names its model by the day, takes its history from PostgreSQL, "
+                "and alone knows --promote"
+            )
+        from training.engine import engine
+        from training.fit import Wish
+        from training.jobs import gathered, learn
+
+        now = moment(as_of, "--as-of") if as_of else datetime.now(UTC)
+        wish = Wish(
+            as_of=now,
+            seed=seed,
+            false_hold_rate=false_holds,
+            good_blocked=good_blocked,
+            cases_a_day=cases_a_day,
+            missed_cost=missed_cost,
+        )
+
+        def written(rows: pl.DataFrame, directory: Path) -> dict[str, Any]:
+            # The engine is chosen in the thread that uses it: joblib keeps it a thread's own.
+            with engine(where):
+                return learn(rows, directory, wish, cache, step, leave_one_out)
+
+        if nightly:
+            return by_night(ctx, now, written, promote, as_json)
+        directory = model_path(out or "")
         if directory.exists():
             raise TrainingError(f"{directory} is there already: name another model, or remove it")
-        from training.jobs import learn
-
-        shape = learn(history, moment_of, directory, seed, (false_holds, good_blocked), cache, step)
+        step("reading the history", 0.02)
+        shape = written(gathered(history) if history else from_database(ctx), directory)
     seconds = round(time.monotonic() - began, 2)
     report({**shape, "seconds": seconds}, as_json, f"{shape['card']}\n{directory}: made in {seconds} s")
+
+
+def by_night(ctx: typer.Context, now: datetime, written: Any, promote: bool, as_json: bool) -> None:
+    """One night, a line on standard error a stage. Exit status 2: the gates refused; 3: another night is at work."""
+    from training.nightly import night
+
+    def say(line: str) -> None:
+        typer.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} lockgate nightly: {line}", err=True)
+
+    found = session(ctx)(lambda conn: night(conn, now, Path("models"), written, say, promote))
+    shape = {"status": found.status, "name": found.name, "sha256": found.sha256, "gates": dict(found.gates)}
+    report(shape, as_json, f"{found.name}: {found.status}")
+    raise typer.Exit(found.exit_status)
+
+
+def from_database(ctx: typer.Context) -> pl.DataFrame:
+    from training.recorded import recorded
+
+    return session(ctx)(recorded)
+
+
+def session(ctx: typer.Context) -> Session:
+    """The way to the database, as the front door hands it in."""
+    if ctx.obj is None:
+        raise TrainingError("this needs the database: start it as 'lockgate train', or give --history")
+    found: Session = ctx.obj
+    return found
 
 
 @app.command("score-history")
@@ -101,6 +168,7 @@ def score_history(
     out: Annotated[Path, typer.Option(help="Where the scores go, .parquet or .csv; it replaces what is there.")],
     start: Annotated[str | None, typer.Option("--from", help="The first moment scored; by default, all.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="The moment before which scoring ends.")] = None,
+    where: Engine = "local",
     cache: Cache = CACHE,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -111,9 +179,11 @@ def score_history(
         wanted(out)
         first = moment(start, "--from") if start else datetime.min.replace(tzinfo=UTC)
         last = moment(end, "--to") if end else datetime.max.replace(tzinfo=UTC)
+        from training.engine import engine
         from training.jobs import judge
 
-        scores = judge(history, model_path(model), first, last, cache, step)
+        with engine(where):
+            scores = judge(history, model_path(model), first, last, cache, step)
         flat = scores.with_columns(scores["reasons"].list.join(";")) if out.suffix.lower() == ".csv" else scores
         write(flat, out)
     verdicts = dict(scores["verdict"].value_counts(sort=True).iter_rows())

@@ -1,11 +1,14 @@
-"""The aggregates of a history, a family of kernels at a time, two at once. Law: no row sees a later one."""
+"""The aggregates of a history, a family of kernels at a time, two at once here, or on the engine's machines.
+
+Law: no row sees a later one. Each family is made of the whole history, so that it is the same wherever it is made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import joblib
 import numpy as np
 
 from detector.feature_table import (
@@ -21,6 +24,7 @@ from detector.feature_table import (
     WINDOWS_S,
 )
 from training import kernels_graph, kernels_habit, kernels_labels
+from training.engine import at_once
 from training.kernels import ALL, I64, SECOND, Bools, blank, grouped, neighbours, pairs, windows
 from training.numbers import NEVER, Columns, Source
 
@@ -48,8 +52,13 @@ def aggregates(history: Columns) -> dict[Key, I64]:
         families.append(partial(of_tried, history))
     if history.promo is not None:
         families.append(partial(of_promo, history, history.promo, links))
-    with ThreadPoolExecutor(THREADS) as threads:
-        return dict(one for family in threads.map(lambda run: [*run()], families) for one in family)
+    # Threads unless an engine was named: the kernels run without the interpreter's lock, and copy nothing.
+    found = joblib.Parallel(n_jobs=at_once(THREADS), prefer="threads")(joblib.delayed(_listed)(one) for one in families)
+    return dict(one for family in found for one in family)
+
+
+def _listed(family: Callable[[], Aggregates]) -> list[tuple[Key, I64]]:
+    return [*family()]
 
 
 def keyed(source: str, words: Iterable[tuple[str, int]], columns: Iterable[I64]) -> Aggregates:

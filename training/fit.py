@@ -8,11 +8,12 @@ that new gifts are frauds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import joblib
 import numpy as np
 import polars as pl
 
@@ -23,18 +24,16 @@ from models.manifest import Window as Learned
 from models.reference import Reference
 from models.tails import tails as laid
 from training import boosting, export, surprises, thresholds
-from training.card import Held, with_card
+from training.card import with_card
 from training.drift import Window, reference
 from training.errors import TrainingError
-from training.evaluate import Floats, remaining, unknown_senders
-from training.split import Bools, Rows, Split, frauds, known, split
+from training.evaluate import Ints, Judged, remaining, unknown_senders
+from training.held import WEEK_US, Held, kind_of
+from training.split import Bools, Floats, Rows, Split, frauds, known, split, weights
+from training.thresholds import FALSE_HOLD_RATE, GOOD_BLOCKED, Terms
 
 # Known frauds from which on the booster is fitted: with fewer, surprises rank better.
 ENOUGH = 100
-FALSE_HOLD_RATE = 0.005
-GOOD_BLOCKED = 0.0005
-# A block is aimed at this part of the share allowed, which is a limit: single weeks came to twice what was aimed at.
-BLOCK_AIM = 0.5
 MAX_AGE_S = 90 * 86_400
 CHECK_ROWS = 64
 LEAST_ROWS = 200
@@ -55,12 +54,23 @@ class Wish:
     good_blocked: float = GOOD_BLOCKED
     enough: int = ENOUGH
     iterations: int = boosting.ITERATIONS
+    cases_a_day: float | None = None
+    missed_cost: float | None = None
     created_at: datetime | None = None
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(
+            false_holds=self.false_hold_rate,
+            good_blocked=self.good_blocked,
+            cases_a_day=self.cases_a_day,
+            missed_cost=self.missed_cost,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is learned from: `train` and `held` are row numbers, `vectors` and `fraud` those of `train`.
+    """What is learned from: `train` and `held` are row numbers, `vectors`, `fraud` and `weight` those of `train`.
 
     The held slice is the end of train, `early` rows after its beginning.
     """
@@ -72,6 +82,7 @@ class Lesson:
     held: Rows
     vectors: Floats
     fraud: Bools
+    weight: Floats
 
     @property
     def early(self) -> int:
@@ -84,11 +95,14 @@ def fit(
     wish: Wish,
     feature_table_hash: str,
     step: Step = lambda stage, share: None,
+    unseen: Sequence[dict[str, Any]] = (),
 ) -> Content:
-    """A model of the history `rows`, by time, whose features are the rows of `features`, as of `wish.as_of`."""
-    _refuse(rows, features, wish)
+    """A model of the history `rows`, by time, whose features are the rows of `features`, as of `wish.as_of`.
+
+    `unseen` goes on the card: what training.unseen found.
+    """
     step("choosing rows", 0.3)
-    lesson = _lesson(rows, features, wish)
+    lesson = lesson_of(rows, features, wish)
     enough = lesson.fraud.sum() >= wish.enough and lesson.fraud[: lesson.early].any()
     if enough:
         content, held = _supervised(lesson, wish, feature_table_hash, step)
@@ -96,8 +110,8 @@ def fit(
         gap = matrix(features, lesson.spans.gap.rows(rows["at"]))
         content, held = _unsupervised(lesson, gap, wish, feature_table_hash, step)
     step("writing the card", 0.9)
-    content = replace(content, reference=_reference(content, lesson, held.score))
-    return with_card(content, held, lesson.vectors, lesson.early)
+    content = replace(content, reference=_reference(content, lesson, held.judged.score))
+    return with_card(content, held, lesson.vectors, lesson.early, wish.terms, unseen)
 
 
 def matrix(features: pl.DataFrame, numbers: Rows) -> Floats:
@@ -114,9 +128,14 @@ def _refuse(rows: pl.DataFrame, features: pl.DataFrame, wish: Wish) -> None:
     for name in ("false_hold_rate", "good_blocked"):
         if not 0 < (rate := getattr(wish, name)) < 1:
             raise TrainingError(f"{name} is {rate}: give a share of the good gifts, such as 0.005 for 0.5 %")
+    for name, such in {"cases_a_day": "200", "missed_cost": "20"}.items():
+        if (stated := getattr(wish, name)) is not None and not 0 < stated < float("inf"):
+            raise TrainingError(f"{name} is {stated}: give a number above 0, such as {such}")
 
 
-def _lesson(rows: pl.DataFrame, features: pl.DataFrame, wish: Wish) -> Lesson:
+def lesson_of(rows: pl.DataFrame, features: pl.DataFrame, wish: Wish) -> Lesson:
+    """What there is to learn as of `wish.as_of`, or TrainingError where it is not enough or the wish is amiss."""
+    _refuse(rows, features, wish)
     spans = split(rows["at"][0], wish.as_of)
     train = spans.train.rows(rows["at"])
     if len(train) < LEAST_ROWS:
@@ -126,32 +145,45 @@ def _lesson(rows: pl.DataFrame, features: pl.DataFrame, wish: Wish) -> Lesson:
         )
     vectors, names = matrix(features, train), tuple(features.columns)
     held = spans.held.rows(rows["at"])
-    return Lesson(rows, names, spans, train, held, vectors, frauds(rows, wish.as_of)[train])
+    return Lesson(rows, names, spans, train, held, vectors, frauds(rows, wish.as_of)[train], weights(rows)[train])
 
 
 def _supervised(lesson: Lesson, wish: Wish, feature_table_hash: str, step: Step) -> tuple[Content, Held]:
     """The twin learns from the early span and is calibrated on the held one; what serves learns from both."""
-    vectors, fraud, early = lesson.vectors, lesson.fraud, lesson.early
-    share = boosting.share_of(fraud)
-    step("fitting the twin that calibrates", 0.35)
-    twin = boosting.boost(vectors[:early], fraud[:early], wish.seed, share=share, iterations=wish.iterations)
+    vectors, fraud, early, weight = lesson.vectors, lesson.fraud, lesson.early, lesson.weight
+    step("fitting the twin that calibrates and the model that serves", 0.35)
+    twin, booster = joblib.Parallel()(joblib.delayed(fitted)(lesson, wish, upto) for upto in (early, len(fraud)))
     margins = twin.margins(vectors[early:])
-    platt = boosting.platt(margins, fraud[early:])
+    platt = boosting.platt(margins, fraud[early:], weight[early:])
     scores = logistic(margins * platt.a + platt.b)
-    step("fitting the model that serves", 0.6)
-    booster = boosting.boost(vectors, fraud, wish.seed, share=share, iterations=wish.iterations)
-    conformal = thresholds.conformal(scores[~fraud[early:]])
+    held = _held(lesson, wish.as_of, scores, "a twin that learned only from what came before")
+    conformal, weeks = _calm(held)
     calibration = Calibration(
         supervised=1.0,
         platt=platt,
         tail_copies=booster.tail_copies(lesson.names),
         conformal=conformal,
-        thresholds=_thresholds(conformal, wish),
+        thresholds=thresholds.chosen(conformal, held.judged, held.days, wish.terms, weeks),
     )
     sample = boosting.with_copies(vectors[_spread(vectors)], booster.copied, booster.floors)
     content = _content(lesson, wish, feature_table_hash, calibration)
     content = replace(content, supervised=export.checkpoint(booster.estimator, sample))
-    return content, _held(lesson, wish.as_of, scores, "a twin that learned only from what came before")
+    return content, held
+
+
+def fitted(lesson: Lesson, wish: Wish, upto: int) -> boosting.Booster:
+    """A booster that learned from the first rows of the lesson, `upto` of them."""
+    vectors, fraud, weight = lesson.vectors[:upto], lesson.fraud[:upto], lesson.weight[:upto]
+    share = boosting.share_of(lesson.fraud, weight=lesson.weight)
+    return boosting.boost(vectors, fraud, wish.seed, share=share, iterations=wish.iterations, weight=weight)
+
+
+def _calm(held: Held) -> tuple[Conformal, tuple[Conformal, ...]]:
+    """The p-values by the good gifts of the slice, and by those of each of its weeks."""
+    judged, week = held.judged, (held.at_us - held.at_us.min(initial=0)) // WEEK_US
+    calm = [judged.take(~judged.fraud), *(judged.take(~judged.fraud & (week == each)) for each in np.unique(week))]
+    found, *weeks = (thresholds.conformal(each.score, each.weight) for each in calm)
+    return found, tuple(weeks)
 
 
 def _unsupervised(lesson: Lesson, gap: Floats, wish: Wish, feature_table_hash: str, step: Step) -> tuple[Content, Held]:
@@ -162,33 +194,45 @@ def _unsupervised(lesson: Lesson, gap: Floats, wish: Wish, feature_table_hash: s
         raise TrainingError("none of the features says anything about these gifts: give a longer history")
     table = laid(tails, lesson.names)
     # A p-value of the rate asked for needs some scores beyond it.
-    sums = table.sums(gap if len(gap) * wish.false_hold_rate >= 5 else lesson.vectors)
+    enough, spans = len(gap) * wish.false_hold_rate >= 5, lesson.spans
+    sums, span = table.sums(gap if enough else lesson.vectors), spans.gap if enough else spans.train
     line = surprises.line(max(1.0, float(np.quantile(sums, 1 - wish.false_hold_rate))))
-    conformal = thresholds.conformal(logistic(curve(line).at(sums)))
-    # What only surprises is held, and never blocked unseen.
-    hold = {name: at for name, at in _thresholds(conformal, wish).items() if name == "hold"}
+    calm, ones = logistic(curve(line).at(sums)), np.ones(len(sums))
+    conformal = thresholds.conformal(calm)
+    judged = Judged(np.zeros(len(sums), dtype=np.bool_), calm, ones.astype(np.int64), ones)
+    # What only surprises is held, and never blocked unseen; and no label says what a miss costs.
+    terms = replace(wish.terms, missed_cost=None)
+    hold = thresholds.chosen(conformal, judged, span.days, terms, ())
     calibration = Calibration(unsupervised=1.0, line=line, conformal=conformal, thresholds=hold)
     scores = logistic(curve(line).at(table.sums(lesson.vectors[lesson.early :])))
     content = replace(_content(lesson, wish, feature_table_hash, calibration), tails=tails)
     return content, _held(lesson, wish.as_of, scores, "the model itself, which reads no label")
 
 
-def _thresholds(conformal: Conformal, wish: Wish) -> dict[str, float]:
-    """Those that can be stated; a verdict without a threshold is never given."""
-    asked = {"hold": wish.false_hold_rate, "block": min(BLOCK_AIM * wish.good_blocked, wish.false_hold_rate)}
-    found = {verdict: thresholds.threshold(conformal, rate) for verdict, rate in asked.items()}
-    return {verdict: at for verdict, at in found.items() if at is not None}
-
-
 def _held(lesson: Lesson, as_of: datetime, scores: Floats, by: str) -> Held:
     rows, there = lesson.rows, np.zeros(lesson.rows.height, dtype=np.bool_)
     there[lesson.held] = True
     fresh = unknown_senders(rows["sender"], frauds(rows, lesson.spans.held.start), there)[lesson.held]
-    at_us, sender = rows["at"].to_physical().to_numpy()[lesson.held], rows["sender"][lesson.held]
+    held, early = rows[lesson.held], lesson.early
+    at_us = held["at"].to_physical().to_numpy()
+    return Held(
+        judged=Judged(lesson.fraud[early:], scores, held["amount"].to_numpy(), lesson.weight[early:]),
+        at_us=at_us,
+        sender=held["sender"],
+        fresh=fresh,
+        remaining=_remaining(lesson, as_of, at_us, held["sender"]),
+        by=by,
+        days=lesson.spans.held.days,
+        kind=kind_of(held),
+    )
+
+
+def _remaining(lesson: Lesson, as_of: datetime, at_us: Ints, sender: pl.Series) -> Bools:
+    """Whose sender was in no fraud of the last fortnight before the slice, or since, that was known on the day."""
+    rows = lesson.rows
     late = rows.filter(pl.Series(frauds(rows, as_of)) & (rows["at"] >= lesson.spans.held.start - FORTNIGHT))
     known_us = late["label_at"].to_physical().to_numpy() if late.height else np.empty(0, np.int64)
-    left = remaining(at_us, sender, late["sender"], known_us)
-    return Held(at_us, sender, lesson.fraud[lesson.early :], fresh, left, scores, by)
+    return remaining(at_us, sender, late["sender"], known_us)
 
 
 def _reference(content: Content, lesson: Lesson, scores: Floats) -> Reference:
@@ -229,6 +273,8 @@ def _parameters(spans: Split, wish: Wish) -> dict[str, Any]:
         "as_of": wish.as_of.isoformat(),
         "false_hold_rate": wish.false_hold_rate,
         "good_blocked": wish.good_blocked,
+        "cases_a_day": wish.cases_a_day,
+        "missed_cost": wish.missed_cost,
         "enough_frauds": wish.enough,
         "iterations": wish.iterations,
         "threads": boosting.THREADS,

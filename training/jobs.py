@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,36 +20,34 @@ from training import history
 from training.errors import TrainingError
 from training.fit import Step, Wish, fit
 from training.score import score_history
+from training.unseen import left_out
 from training.vectors import vectors
 
 
 def learn(
-    sources: list[str],
-    as_of: datetime,
+    rows: pl.DataFrame,
     directory: Path,
-    seed: int,
-    shares: tuple[float, float],
+    wish: Wish,
     cache: Path,
     step: Step,
+    leave_one_out: bool = False,
 ) -> dict[str, Any]:
-    """Write the model of the histories to a new directory. `shares` of good gifts: held at most, blocked at most."""
+    """Write the model of the history to a new directory, whose name becomes the model's. With `leave_one_out` its
+    card says what it would do about each typology had nobody ever labelled it."""
     if not re.fullmatch(NAME, directory.name):
         raise TrainingError(f"{directory.name!r} is no name of a model: it must match {NAME}, such as june")
-    step("reading the history", 0.02)
+    if directory.exists():
+        raise TrainingError(f"{directory} is there already: name another model, or remove it")
+    wish = replace(wish, name=directory.name, created_at=datetime.now(UTC))
     # What came later is not even looked at; what was known of it later neither.
-    rows = gathered(sources).filter(pl.col("at") < as_of)
+    rows = rows.filter(pl.col("at") < wish.as_of)
     if not rows.height:
-        raise TrainingError(f"the history has no row before {as_of.isoformat()}: give a later --as-of or more history")
-    step("features", 0.1)
-    wish = Wish(
-        as_of=as_of,
-        name=directory.name,
-        seed=seed,
-        false_hold_rate=shares[0],
-        good_blocked=shares[1],
-        created_at=datetime.now(UTC),
-    )
-    content = fit(rows, vectors(rows, cache), wish, HASH, step)
+        raise TrainingError(
+            f"the history has no row before {wish.as_of.isoformat()}: give a later --as-of or more history"
+        )
+    unseen = left_out(rows, wish, step) if leave_one_out else ()
+    step("features", 0.2)
+    content = fit(rows, vectors(rows, cache), wish, HASH, step, unseen)
     model = artifact.write(directory, content)
     return {**content.card_json, "path": str(directory), "sha256": model.sha256, "card": content.card}
 

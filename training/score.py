@@ -10,9 +10,8 @@ import polars as pl
 
 from models.model import Model
 from training.errors import TrainingError
-from training.evaluate import Floats
 from training.fit import Step, matrix
-from training.split import Span
+from training.split import Floats, Span
 from training.thresholds import verdicts
 
 MOST_REASONS = 3

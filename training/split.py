@@ -19,6 +19,7 @@ from training.errors import TrainingError
 
 Rows = NDArray[np.intp]
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 # 70 days of training, 14 of them held, and labels that are 7 days late.
 TRAIN, HELD, GAP = timedelta(days=70), timedelta(days=14), timedelta(days=7)
@@ -32,6 +33,10 @@ class Span:
 
     start: datetime
     end: datetime
+
+    @property
+    def days(self) -> float:
+        return (self.end - self.start) / timedelta(days=1)
 
     def rows(self, at: pl.Series) -> Rows:
         """Their numbers, rising."""
@@ -75,6 +80,24 @@ def known(rows: pl.DataFrame, as_of: datetime) -> Bools:
     if "fraud" not in rows.columns or "label_at" not in rows.columns:
         return np.zeros(rows.height, dtype=np.bool_)
     found: Bools = (rows["fraud"].is_not_null() & (rows["label_at"] <= as_of).fill_null(False)).to_numpy()
+    return found
+
+
+def weights(rows: pl.DataFrame) -> Floats:
+    """How many gifts of life each gift stands for: column `weight`, 1 where it says nothing.
+
+    A gift that was reviewed by chance, one in so many, has that many; one that was not to be reviewed and whose truth
+    nobody knows may have 0: it is part of the past, and nothing is learned from it.
+    """
+    if "weight" not in rows.columns:
+        return np.ones(rows.height)
+    found: Floats = rows["weight"].cast(pl.Float64, strict=False).fill_null(1.0).to_numpy()
+    unread = rows["weight"].is_not_null() & rows["weight"].cast(pl.Float64, strict=False).is_null()
+    if len(wrong := np.flatnonzero(~(np.isfinite(found) & (found >= 0)) | unread.to_numpy())):
+        raise TrainingError(
+            f"weight is {rows['weight'][int(wrong[0])]!r} in the gift {rows['id'][int(wrong[0])]!r}: give the inverse "
+            "of the share of such gifts that were reviewed, 0 or more, or leave it empty for 1"
+        )
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.calibration import Line
 from models.tails import KNOTS, Tail
-from training.evaluate import Floats
+from training.split import Floats
 
 SIZE = ("amount", "sender_habit_excess")
 LATELY = ("sender_excess300_14d", "sender_excess300_3d")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from training import evaluate
-from training.evaluate import DAY_US
+from training.evaluate import DAY_US, Judged
+from training.held import measures, weekly
 
 CASES = st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=60)
 
@@ -40,8 +41,8 @@ def test_a_sender_is_found_once_and_the_best_gift_of_a_day_speaks_for_it() -> No
     sender = pl.Series(["a", "a", "b", "a", "c"])
     fraud, score = np.array([False, True, False, True, True]), np.array([0.9, 0.1, 0.5, 0.9, 0.2])
     # Day one: a is caught. Day two: a is not looked at again, c is.
-    assert evaluate.precision_at_senders(at, sender, fraud, score, most=1) == 1.0
-    assert evaluate.precision_at_senders(at, sender, fraud, score, most=2) == 0.5
+    assert evaluate.precision_by_day(at, sender, fraud, score, most=1) == [1.0, 1.0]
+    assert evaluate.precision_by_day(at, sender, fraud, score, most=2) == [0.5, 0.5]
 
 
 def test_known_senders_are_left_out() -> None:
@@ -69,8 +70,10 @@ def test_the_interval_holds_the_figure_and_comes_again() -> None:
 
 def test_weeks_are_counted_apart() -> None:
     at = np.array([0, DAY_US, 8 * DAY_US])
-    weeks = evaluate.weekly(at, np.array([True, False, False]), np.array([0.9, 0.1, 0.8]), hold=0.5)
-    assert [(week["gifts"], week["frauds"], week["false_holds"]) for week in weeks] == [(2, 1, 0.0), (1, 0, 1.0)]
+    judged = Judged(np.array([True, False, False]), np.array([0.9, 0.1, 0.8]), np.array([3, 4, 5]), np.ones(3))
+    weeks = weekly(at, judged, measures(0.5, None))
+    assert [(week["gifts"], week["frauds"], week["good_held"]) for week in weeks] == [(2, 1, 0.0), (1, 0, 1.0)]
+    assert weeks[0]["loss_prevented"] == 1.0
 
 
 def test_random_scores_have_the_prevalence() -> None:

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,8 @@ from training.features import features
 from training.fit import Wish, fit, matrix
 from training.score import score_history, verdicts
 from training.simulate import START, simulate
+from training.split import frauds
+from training.unseen import left_out, without
 
 AS_OF = START + timedelta(days=55)
 WISH = Wish(as_of=AS_OF, name="small", enough=20, iterations=25)
@@ -75,6 +78,34 @@ def test_it_ranks_later_frauds_above_chance(
     assert held.height and held["reasons"].list.len().is_between(1, 3).all()
     assert scores.filter(pl.col("verdict") == "approve")["reasons"].list.len().sum() == 0
     assert held["reasons"].explode().str.strip_prefix("model:").is_in(list(NAMES)).all()
+
+
+def test_the_card_says_what_a_risk_lead_asks(content: artifact.Content) -> None:
+    shape = content.card_json
+    for heading in ("For:", "Not for:", "What it learned from", "Thresholds, and what", "By week", "Known weaknesses"):
+        assert heading in content.card
+    every, chosen = shape["held"]["all"], shape["choices"][0]
+    for name in ("recall", "precision", "good_held", "good_blocked", "loss_prevented", "average_precision"):
+        assert set(every[name]) == {"value", "low", "high"}
+    assert chosen["good_held"] == every["good_held"]["value"] and chosen["recall"] == every["recall"]["value"]
+    assert set(content.pictures) == {"calibration.svg", "scores.svg", "weekly.svg", "precision-recall.svg"}
+    for picture in content.pictures.values():
+        assert ElementTree.fromstring(picture).tag.endswith("svg") and b"nan" not in picture
+
+
+def test_a_typology_left_out_leaves_no_trace() -> None:
+    world = simulate(500, 50, 3).filter(pl.col("at") < START + timedelta(days=45))
+    wish = Wish(as_of=START + timedelta(days=45), enough=5, iterations=8, false_hold_rate=0.02)
+    found = left_out(world, wish)
+    assert found and all(0 <= one["recall"]["low"] <= one["recall"]["high"] <= 1 for one in found)
+    one = found[0]
+    known = (world["typology"] == one["kind"]) & pl.Series(frauds(world, wish.as_of))
+    # What its labels say changes nothing: they are not there.
+    sooner = pl.when(known).then(pl.col("label_at") - pl.duration(hours=1)).otherwise("label_at")
+    mixed = world.with_columns(label_at=sooner)
+    assert without(mixed, wish, one["kind"]) == one
+    with pytest.raises(TrainingError, match="typology"):
+        left_out(world.drop("typology"), wish)
 
 
 def test_nothing_after_as_of_is_looked_at(rows: pl.DataFrame, table: pl.DataFrame, content: artifact.Content) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from training.errors import TrainingError
-from training.split import GAP, HELD, TRAIN, frauds, known, split
+from training.split import GAP, HELD, TRAIN, frauds, known, split, weights
 
 FIRST, DAY = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=1)
 
@@ -43,3 +43,14 @@ def test_a_label_counts_from_its_moment_on() -> None:
     assert known(rows, FIRST).tolist() == [True, False, True, False]
     assert frauds(rows, FIRST).tolist() == [True, False, False, False]
     assert not known(rows.drop("label_at"), FIRST).any() and not frauds(rows.drop("fraud"), FIRST).any()
+
+
+def test_weights_are_one_where_nothing_is_said() -> None:
+    rows = pl.DataFrame({"id": ["a", "b", "c"], "weight": [20.0, None, 0.0]})
+    assert weights(rows).tolist() == [20.0, 1.0, 0.0] and weights(rows.drop("weight")).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), "many"])
+def test_a_weight_that_is_none_is_named(wrong: object) -> None:
+    with pytest.raises(TrainingError, match=r"weight is .* in the gift 'a'"):
+        weights(pl.DataFrame({"id": ["a"], "weight": [wrong]}))
