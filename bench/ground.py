@@ -56,7 +56,8 @@ async def fill(conn: asyncpg.Connection, senders: list[tuple[str, str]]) -> None
 
 
 def raised(text: str) -> str:
-    """The policy with the ceilings of its limits, and the thresholds of its blocking rules, out of reach."""
+    """The policy without its model; the ceilings of its limits, and what its blocking rules ask, out of reach."""
+    text = re.sub(r"^\[model\]\n(\w+ = .*\n)+", "", text, flags=re.M)
     ceilings = re.compile(r"^((?:count|value) = )([\d_]+)$", re.M)
     text = ceilings.sub(lambda line: f"{line[1]}{higher(line[2])}", text)
     for rule in tomllib.loads(text).get("rule", []):

@@ -175,7 +175,7 @@ class Sitting:
         wave: list[Any] = []
         named: set[str] = set()
         for gift in gifts:
-            keys = seen(gift)
+            keys = seen(gift) if self.looker else ()
             if wave and (self.looker is None or not named.isdisjoint(keys)):
                 yield wave
                 wave, named = [], set()

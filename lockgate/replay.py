@@ -29,13 +29,15 @@ from detector.errors import PolicyRefused
 from ledger import funding, store
 from ledger.credits import new_id
 from ledger.transfers import Answer, Request
-from lockgate import postgres
+from lockgate import first_model, postgres
 from lockgate import replay_report as report
 from lockgate.app import Works
 from lockgate.config import SettingError, Settings
 from lockgate.migrate import migrate
 from lockgate.replay_progress import Progress, progress
 from lockgate.replay_rows import SLICE_ROWS, TICK_US, batches, playable, request_of
+from models import registry
+from models.errors import ModelError
 from training import history
 from training.errors import HistoryRefused
 from training.history import History
@@ -54,7 +56,10 @@ BEFORE = timedelta(days=365)
 COVER = 2
 MOST_ISSUED = 2**62  # half of what a 64-bit sum holds
 EXPIRES = datetime(9500, 1, 1, tzinfo=UTC)  # after all that can be played
-FAULTS = (HistoryRefused, PolicyRefused, SettingError, OSError, UnicodeDecodeError, pl.exceptions.PolarsError)
+FAULTS = (
+    *(HistoryRefused, PolicyRefused, ModelError, SettingError, OSError),
+    *(UnicodeDecodeError, pl.exceptions.PolarsError),
+)
 
 
 def replay(
@@ -63,6 +68,9 @@ def replay(
     ],
     limit: Annotated[int | None, typer.Option(min=0, help="Play the first N rows only.", show_default=False)] = None,
     policy: Annotated[Path, typer.Option(help="The policy that judges, as TOML.")] = policies.DEFAULT,
+    model: Annotated[
+        str, typer.Option(help="The champion, by its name or as a path, where the policy asks for one.")
+    ] = first_model.SHIPPED,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="Gifts in one transaction at most.")] = 200,
     bad_rows_to: Annotated[
@@ -75,7 +83,7 @@ def replay(
     Exit status 0: every good row got one answer, everything ended, and the books balance.
     """
     try:
-        play = Play.prepare(file, limit, policy, batch)
+        play = Play.prepare(file, limit, policy, model, batch)
         if bad_rows_to:
             play.history.bad.write_csv(bad_rows_to)
         play.on_own_server(quiet=quiet)
@@ -95,6 +103,7 @@ class Play:
     history: History
     policy: str
     settings: Settings
+    champion: Path | None
     most: int
     tally: report.Tally = field(default_factory=report.Tally)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -103,14 +112,15 @@ class Play:
     sums: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, file: str, limit: int | None, policy: Path, most: int) -> Play:
+    def prepare(cls, file: str, limit: int | None, policy: Path, model: str, most: int) -> Play:
         """Read all that the play needs. Raises one of FAULTS, before any server starts."""
         text = policy.read_text(encoding="utf-8")
-        policies.read(text)
         settings = Settings.from_env(os.environ)
+        asked = policies.read(text).model is not None
+        champion = registry.named(settings.models, model) if asked else None
         started = time.perf_counter()
         found = playable(history.read(file, limit=limit))
-        return cls(found, text, settings, most, seconds={"read": time.perf_counter() - started})
+        return cls(found, text, settings, champion, most, seconds={"read": time.perf_counter() - started})
 
     def on_own_server(self, *, quiet: bool) -> None:
         postgres.exit_on_sigterm()
@@ -126,9 +136,11 @@ class Play:
                 await migrate(conn)
                 await conn.execute(NO_CLOCK)
                 await detector.store.add_policy(conn, self.policy, "lockgate replay")
+                if self.champion:
+                    await first_model.promote(conn, self.champion, self.settings.trusted_key, "a replay")
                 await fund(conn, self.history.rows)
             works = Works.build(pool, self.settings)
-            await works.detector.adopt(conn, await detector.store.active(conn))
+            await works.detector.refresh(conn)
             young = asyncio.create_task(works.learn_sizes())
             await self.send(works, conn, watch)
             young.cancel()

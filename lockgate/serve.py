@@ -20,17 +20,17 @@ import asyncpg
 
 from detector import champions, store
 from detector.policy import DEFAULT
-from lockgate import shadow
+from lockgate import first_model, shadow
 from lockgate.config import Settings
 from lockgate.demo import Demo, Occupied, guide, make_demo
 from lockgate.migrate import LOCK_KEY, migrate
 from lockgate.postgres import engine
+from models.errors import ArtifactRefused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 OLDEST_POSTGRES = 15
-DEFAULT_MODEL = "default"
 REACH_S = 10.0
 READY_S = 120.0
 # Requests that are running at Ctrl-C get this long to end; each takes milliseconds.
@@ -106,26 +106,18 @@ async def prepare(dsn: str, settings: Settings, with_demo: bool) -> Ground:
 
 async def default_champion(conn: asyncpg.Connection, settings: Settings) -> None:
     """Let the shipped artifact serve where none ever did; one that does not hold stops the start."""
-    directory = settings.models / DEFAULT_MODEL
+    directory = settings.models / first_model.SHIPPED
     if not directory.is_dir() or await champions.ever(conn):
         return
-    from detector.feature_table import HASH, NAMES
-    from models import artifact, files
-    from models.errors import ArtifactRefused
-
-    key = settings.trusted_key
     try:
-        parcel = files.pack(directory)
-        model = artifact.read_packed(parcel, features=NAMES, feature_table_hash=HASH, trusted_key=key)
+        await first_model.promote(conn, directory, settings.trusted_key, "shipped, at the first start")
     except ArtifactRefused as error:
         if error.reason in ("unsigned", "signature"):
             return  # whoever trusts one key alone promotes what that key signed
         raise StartError(
             f"the shipped model {directory} does not hold: {error.detail}; install this version again, or point "
-            "LOCKGATE_MODELS to a folder without one to judge by limits and rules alone"
+            "LOCKGATE_MODELS to a folder without one and promote a model of your own: until then gifts are held"
         ) from error
-    await champions.add(conn, model.name, model.sha256, parcel, "lockgate")
-    await champions.promote(conn, champions.CHAMPION, model.sha256, "lockgate", "shipped, at the first start")
 
 
 async def connect(dsn: str) -> asyncpg.Connection:

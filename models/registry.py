@@ -26,5 +26,10 @@ def find(root: Path, name: str) -> Path:
     return root / name
 
 
+def named(root: Path, name: str) -> Path:
+    """The directory of the artifact `name` under `root`, or of a path, which has a slash."""
+    return Path(name) if "/" in name else find(root, name)
+
+
 def _is_artifact(path: Path) -> bool:
     return (path / MANIFEST).is_file()

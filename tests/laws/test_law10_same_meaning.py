@@ -169,12 +169,11 @@ async def test_two_worker_processes_in_turn_are_one(database: str, parcel: bytes
                 asked = {"id": f"g{turn}", "sender": sender, "recipient": recipient, "sender_available": 10**9}
                 told = await doors[turn % 2].post("/v1/score", json={**asked, "amount": CREDIT}, headers=service)
                 assert told.status_code == 200, told.text
-                if turn % 7 == 3 and told.json()["verdict"] == "approve":
+                if turn % 7 == 3:
                     said = {"gift": f"g{turn}", "fraud": turn % 2 == 0, "source": "test"}
                     noted = await doors[turn // 7 % 2].post("/v1/labels", json=said, headers=service)
                     assert noted.status_code == 200, noted.text
             await gather(door.aclose() for door in doors)
         rows, known = await recorded(house.pool)
-    approved = [row for row in rows if row["verdict"] == "approve"]
-    assert len(rows) == 60 and len(approved) > 30 and len(known) > 3
-    assert_same(vectors([msgspec.json.decode(row["features"]) for row in approved]), features(history(approved, known)))
+    assert len(rows) == 60 and len({row["verdict"] for row in rows}) > 1 and len(known) > 3
+    assert_same(vectors([msgspec.json.decode(row["features"]) for row in rows]), features(history(rows, known)))

@@ -66,7 +66,7 @@ lockgate.shadow.main()
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two artifacts that score alike, and the history they were trained on."""
     root = tmp_path_factory.mktemp("shelf")
-    rows = simulate(300, 45, 1)
+    rows = simulate(600, 60, 1)
     rows.write_parquet(root / "h.parquet")
     wish = Wish(as_of=START + timedelta(days=30), name="first", created_at=datetime.now(UTC))
     content = fit(rows, features(rows), wish, HASH)
