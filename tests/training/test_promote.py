@@ -55,7 +55,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    rows = simulate(1500, 70, 3)
+    rows = simulate(2500, 70, 1)
     return World(rows, features(rows), tmp_path_factory.mktemp("models"))
 
 
