@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test check soak bench lock clean
+.PHONY: help install up test check soak bench model lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ soak: $(STAMP)  ## run only the tests that take minutes to hours
 
 bench: $(STAMP)  ## measure the gate against pgbench and an empty endpoint
 	@$(BIN)/lockgate bench gate
+
+model: $(STAMP)  ## train the shipped model again, on a simulated platform (minutes)
+	@$(BIN)/lockgate simulate --orgs 3000 --days 120 --seed 11 --out .lockgate/world.parquet
+	@rm -rf models/default
+	@$(BIN)/lockgate train --history .lockgate/world.parquet --as-of 2026-04-30T00:00:00Z --out default --max-age 3650 \
+	    --leave-one-out
 
 lock: $(STAMP)  ## resolve requirements.lock anew from pyproject.toml (takes minutes)
 	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --extra dev \

@@ -88,6 +88,7 @@ def train(
         float | None,
         typer.Option(help="Cost of a credit of fraud let go, by that of a good one delayed; decides what is held."),
     ] = None,
+    max_age: Annotated[int, typer.Option(min=1, help="Days for which it may serve; then gifts are held.")] = 90,
     leave_one_out: Annotated[bool, typer.Option(help="Try each typology as if nobody had ever labelled it.")] = False,
     nightly: Annotated[bool, typer.Option(help="From PostgreSQL: a challenger, through gates, to shadow.")] = False,
     promote: Annotated[bool, typer.Option(help="With --nightly: let a challenger that passes serve.")] = False,
@@ -116,6 +117,7 @@ def train(
             good_blocked=good_blocked,
             cases_a_day=cases_a_day,
             missed_cost=missed_cost,
+            max_age_s=max_age * 86_400,
         )
 
         def written(rows: pl.DataFrame, directory: Path) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Wish:
     iterations: int = boosting.ITERATIONS
     cases_a_day: float | None = None
     missed_cost: float | None = None
+    max_age_s: int = MAX_AGE_S
     created_at: datetime | None = None
 
     @property
@@ -254,7 +255,7 @@ def _content(lesson: Lesson, wish: Wish, feature_table_hash: str, calibration: C
         labels={"fraud": bad, "good": cleared, "presumed_good": len(lesson.train) - bad - cleared},
         seeds={"fit": wish.seed},
         libraries=export.libraries(),
-        max_age_s=MAX_AGE_S,
+        max_age_s=wish.max_age_s,
         calibration=calibration,
         check=lesson.vectors[_spread(lesson.vectors)],
         card="",
