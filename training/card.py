@@ -75,6 +75,8 @@ def with_card(content: Content, held: Held, vectors: Floats, early: int) -> Cont
 
 def _at_senders(held: Held, score: Floats) -> float:
     left = held.remaining
+    if not held.fraud.any():
+        return float("nan")
     sender = held.sender.filter(pl.Series(left))
     return evaluate.precision_at_senders(held.at_us[left], sender, held.fraud[left], score[left])
 
