@@ -1,4 +1,4 @@
-"""The start without labels: how far out in its tail each suspicious feature is. Law: it reads no label.
+"""The start without labels: how far out in its tail each suspicious feature is. Law: no label teaches it.
 
 The features are chosen for their meaning, high being suspicious; a surprise is −log of the share of training gifts that
 are as far out. A gift's size, however measured, surprises once: summed up, two mild surprises would outrank one
@@ -31,6 +31,9 @@ PASSED_ON = (
     "recipient_fresh_funders",
 )
 RECEIVED = "sender_received_count_30d"
+# Labels that come once it serves are read by fixed odds, not learned ones: where frauds went, more go.
+KNOWN = "recipient_risk_7d"
+CALM_RISK, KNOWN_KNOTS = 0.005, 128
 LEAST_VALUES = 500
 # A score of one half is where gifts begin to be held; this many logits go with one natural logarithm of surprise.
 LOGITS_A_SURPRISE = 0.25
@@ -53,7 +56,13 @@ def tails(vectors: Floats, names: tuple[str, ...]) -> tuple[Tail, ...]:
         if len(values) > LEAST_VALUES and values[0] < values[-1]:
             knots, surprises = curve(values)
             found.append(Tail(name, "high", weight, knots, surprises, family))
-    return tuple(found)
+    return (*found, *([known()] if found and KNOWN in names else []))
+
+
+def known() -> Tail:
+    """The tail of the recipient's share of known frauds: null, and so neutral, where no labels are."""
+    knots = np.geomspace(CALM_RISK, 1.0, KNOWN_KNOTS)
+    return Tail(KNOWN, "high", 1.0, tuple(knots.tolist()), (0.0, *np.log(knots / CALM_RISK).tolist()))
 
 
 def curve(values: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -99,6 +99,18 @@ def test_the_start_without_labels_holds_as_many_as_asked(rows: pl.DataFrame, tmp
     assert 0.002 < held.mean() < 0.045
 
 
+def test_labels_that_come_after_a_start_without_them_only_raise_scores(rows: pl.DataFrame, tmp_path: Path) -> None:
+    without = features(rows, labels=False)
+    model = served(
+        fit(rows.drop("fraud", "label_at"), without, Wish(as_of=AS_OF, name="cold"), HASH), tmp_path / "cold"
+    )
+    later = np.flatnonzero((rows["at"] >= AS_OF).to_numpy())
+    table = features(rows)
+    calm, told = (model.score(matrix(frame, later)) for frame in (without, table))
+    known = (table["recipient_frauds_7d"][later] > 0).to_numpy()
+    assert known.any() and (told[known] > calm[known]).all() and (told[~known] == calm[~known]).all()
+
+
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
