@@ -20,6 +20,7 @@ from models.artifact import Content
 from models.calibration import Calibration, Conformal, curve
 from models.logistic import logistic
 from models.manifest import Window
+from models.tails import Tail
 from models.tails import tails as laid
 from training import boosting, export, surprises, thresholds
 from training.card import Held, with_card
@@ -157,17 +158,24 @@ def _unsupervised(lesson: Lesson, gap: Floats, wish: Wish, feature_table_hash: s
     tails = surprises.tails(lesson.vectors, lesson.names)
     if not tails:
         raise TrainingError("none of the features says anything about these gifts: give a longer history")
-    table = laid(tails, lesson.names)
     # A p-value of the rate asked for needs some scores beyond it.
-    sums = table.sums(gap if len(gap) * wish.false_hold_rate >= 5 else lesson.vectors)
-    line = surprises.line(max(1.0, float(np.quantile(sums, 1 - wish.false_hold_rate))))
+    calm = gap if len(gap) * wish.false_hold_rate >= 5 else lesson.vectors
+    tails += surprises.known(lesson.names, _hold_sum(tails, lesson.names, calm, wish))
+    table = laid(tails, lesson.names)
+    sums = table.sums(calm)
+    line = surprises.line(max(1.0, _hold_sum(tails, lesson.names, calm, wish)))
     conformal = thresholds.conformal(logistic(curve(line).at(sums)))
     # What only surprises is held, and never blocked unseen.
     hold = {name: at for name, at in _thresholds(conformal, wish).items() if name == "hold"}
     calibration = Calibration(unsupervised=1.0, line=line, conformal=conformal, thresholds=hold)
     scores = logistic(curve(line).at(table.sums(lesson.vectors[lesson.early :])))
     content = replace(_content(lesson, wish, feature_table_hash, calibration), tails=tails)
-    return content, _held(lesson, wish.as_of, scores, "the model itself, which reads no label")
+    return content, _held(lesson, wish.as_of, scores, "the model itself, which no label taught")
+
+
+def _hold_sum(tails: tuple[Tail, ...], names: tuple[str, ...], calm: Floats, wish: Wish) -> float:
+    """The sum of surprises beyond which the rate asked for lies; a threshold, a score seen, lies above it."""
+    return float(np.quantile(laid(tails, names).sums(calm), 1 - wish.false_hold_rate))
 
 
 def _thresholds(conformal: Conformal, wish: Wish) -> dict[str, float]:

@@ -99,16 +99,42 @@ def test_the_start_without_labels_holds_as_many_as_asked(rows: pl.DataFrame, tmp
     assert 0.002 < held.mean() < 0.045
 
 
-def test_labels_that_come_after_a_start_without_them_only_raise_scores(rows: pl.DataFrame, tmp_path: Path) -> None:
-    without = features(rows, labels=False)
-    model = served(
-        fit(rows.drop("fraud", "label_at"), without, Wish(as_of=AS_OF, name="cold"), HASH), tmp_path / "cold"
-    )
+@pytest.fixture(scope="module")
+def cold(rows: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model that no label taught."""
+    content = fit(rows.drop("fraud", "label_at"), features(rows, labels=False), Wish(as_of=AS_OF, name="cold"), HASH)
+    return served(content, tmp_path_factory.mktemp("models") / "cold")
+
+
+def test_labels_that_come_after_a_start_without_them_only_raise_scores(
+    rows: pl.DataFrame, table: pl.DataFrame, cold: Any
+) -> None:
     later = np.flatnonzero((rows["at"] >= AS_OF).to_numpy())
-    table = features(rows)
-    calm, told = (model.score(matrix(frame, later)) for frame in (without, table))
-    known = (table["recipient_frauds_7d"][later] > 0).to_numpy()
-    assert known.any() and (told[known] > calm[known]).all() and (told[~known] == calm[~known]).all()
+    calm, told = (cold.score(matrix(frame, later)) for frame in (features(rows, labels=False), table))
+    month, week = (table[f"recipient_frauds_{window}"][later].to_numpy() > 0 for window in ("30d", "7d"))
+    assert week.any() and (told[week] > calm[week]).all()
+    assert (told >= calm).all() and (told[~month] == calm[~month]).all()
+
+
+@pytest.mark.parametrize("rate", [0.005, 0.4])
+def test_labels_alone_hold_no_gift_after_a_start_without_them(rows: pl.DataFrame, tmp_path: Path, rate: float) -> None:
+    wish = Wish(as_of=AS_OF, name="cold", false_hold_rate=rate)
+    without = features(rows, labels=False)
+    model = served(fit(rows.drop("fraud", "label_at"), without, wish, HASH), tmp_path / "cold")
+    told = np.full((1, len(NAMES)), np.nan)
+    told[:, [NAMES.index(name) for name in ("recipient_streak_plain", "recipient_risk_7d")]] = 8, 1
+    assert model.score(told)[0] < model.thresholds["hold"]
+
+
+def test_no_label_yet_scores_as_no_labels_at_all(rows: pl.DataFrame, cold: Any) -> None:
+    """At the gate a count of labels is 0 as long as there are none; a history without labels has nulls there."""
+    null = pl.lit(None)
+    awaited = rows.with_columns(fraud=null.cast(rows.schema["fraud"]), label_at=null.cast(rows.schema["label_at"]))
+    zeros, nulls = features(awaited), features(rows, labels=False)
+    assert set(zeros["recipient_streak_plain"]) == {0} and nulls["recipient_streak_plain"].is_null().all()
+    assert set(zeros["recipient_risk_7d"]) == {0.005} and nulls["recipient_risk_7d"].is_null().all()
+    every = np.arange(rows.height)
+    assert cold.score(matrix(zeros, every)).tobytes() == cold.score(matrix(nulls, every)).tobytes()
 
 
 @pytest.mark.parametrize(
