@@ -1,4 +1,4 @@
-"""The start without labels: how far out in its tail each suspicious feature is. Law: no label teaches it, or holds alone.
+"""The start without labels: how far out in its tail each suspicious feature is. Law: labels neither teach nor hold alone.
 
 The features are chosen for their meaning, high being suspicious; a surprise is −log of the share of training gifts that
 are as far out. A gift's size, however measured, surprises once: summed up, two mild surprises would outrank one
@@ -32,8 +32,8 @@ PASSED_ON = (
     "recipient_fresh_funders",
 )
 RECEIVED = "sender_received_count_30d"
-# Labels that come once it serves are read by fixed odds, not learned ones: where frauds went, more go. Two measures share
-# the weight: frauds that only the recipient explains, none good since; and the share of frauds, which needs no good label.
+# Labels that come once it serves are read by fixed odds, not learned ones: where frauds went, more go. Two measures
+# share the weight: frauds that only the recipient explains, none good since; and the share of frauds.
 KNOWN_STREAK, KNOWN_SHARE, KNOWN_WEIGHT = "recipient_streak_plain", "recipient_risk_7d", 0.5
 # As in the feature table's shares: two labels that are not there, of a risk of 0.5 %.
 CALM_RISK, UNSEEN_LABELS, KNOWN_KNOTS = 0.005, 2, 128
