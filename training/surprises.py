@@ -1,4 +1,4 @@
-"""The start without labels: how far out in its tail each suspicious feature is. Law: labels neither teach nor hold alone.
+"""The start without labels: how far out in its tail each feature is. Law: labels neither teach nor hold alone.
 
 The features are chosen for their meaning, high being suspicious; a surprise is −log of the share of training gifts that
 are as far out. A gift's size, however measured, surprises once: summed up, two mild surprises would outrank one
