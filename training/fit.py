@@ -22,6 +22,7 @@ from models.calibration import Calibration, Conformal, curve
 from models.logistic import logistic
 from models.manifest import Window as Learned
 from models.reference import Reference
+from models.tails import Tail
 from models.tails import tails as laid
 from training import boosting, export, surprises, thresholds
 from training.card import with_card
@@ -193,21 +194,28 @@ def _unsupervised(lesson: Lesson, gap: Floats, wish: Wish, feature_table_hash: s
     tails = surprises.tails(lesson.vectors, lesson.names)
     if not tails:
         raise TrainingError("none of the features says anything about these gifts: give a longer history")
-    table = laid(tails, lesson.names)
     # A p-value of the rate asked for needs some scores beyond it.
     enough, spans = len(gap) * wish.false_hold_rate >= 5, lesson.spans
-    sums, span = table.sums(gap if enough else lesson.vectors), spans.gap if enough else spans.train
-    line = surprises.line(max(1.0, float(np.quantile(sums, 1 - wish.false_hold_rate))))
-    calm, ones = logistic(curve(line).at(sums)), np.ones(len(sums))
-    conformal = thresholds.conformal(calm)
-    judged = Judged(np.zeros(len(sums), dtype=np.bool_), calm, ones.astype(np.int64), ones)
+    calm, span = (gap, spans.gap) if enough else (lesson.vectors, spans.train)
+    tails += surprises.known(lesson.names, _hold_sum(tails, lesson.names, calm, wish))
+    table = laid(tails, lesson.names)
+    sums = table.sums(calm)
+    line = surprises.line(max(1.0, _hold_sum(tails, lesson.names, calm, wish)))
+    scores, ones = logistic(curve(line).at(sums)), np.ones(len(sums))
+    conformal = thresholds.conformal(scores)
+    judged = Judged(np.zeros(len(sums), dtype=np.bool_), scores, ones.astype(np.int64), ones)
     # What only surprises is held, and never blocked unseen; and no label says what a miss costs.
     terms = replace(wish.terms, missed_cost=None)
     hold = thresholds.chosen(conformal, judged, span.days, terms, ())
     calibration = Calibration(unsupervised=1.0, line=line, conformal=conformal, thresholds=hold)
     scores = logistic(curve(line).at(table.sums(lesson.vectors[lesson.early :])))
     content = replace(_content(lesson, wish, feature_table_hash, calibration), tails=tails)
-    return content, _held(lesson, wish.as_of, scores, "the model itself, which reads no label")
+    return content, _held(lesson, wish.as_of, scores, "the model itself, which no label taught")
+
+
+def _hold_sum(tails: tuple[Tail, ...], names: tuple[str, ...], calm: Floats, wish: Wish) -> float:
+    """The sum of surprises beyond which the rate asked for lies; a threshold, a score seen, lies above it."""
+    return float(np.quantile(laid(tails, names).sums(calm), 1 - wish.false_hold_rate))
 
 
 def _held(lesson: Lesson, as_of: datetime, scores: Floats, by: str) -> Held:

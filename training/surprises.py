@@ -1,4 +1,4 @@
-"""The start without labels: how far out in its tail each suspicious feature is. Law: it reads no label.
+"""The start without labels: how far out in its tail each feature is. Law: labels neither teach nor hold alone.
 
 The features are chosen for their meaning, high being suspicious; a surprise is −log of the share of training gifts that
 are as far out. A gift's size, however measured, surprises once: summed up, two mild surprises would outrank one
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from detector.feature_table import NEAR
 from models.calibration import Line
 from models.tails import KNOTS, Tail
 from training.split import Floats
@@ -31,6 +32,11 @@ PASSED_ON = (
     "recipient_fresh_funders",
 )
 RECEIVED = "sender_received_count_30d"
+# Labels that come once it serves are read by fixed odds, not learned ones: where frauds went, more go. Two measures
+# share the weight: frauds that only the recipient explains, none good since; and the share of frauds.
+KNOWN_STREAK, KNOWN_SHARE, KNOWN_WEIGHT = "recipient_streak_plain", "recipient_risk_7d", 0.5
+# As in the feature table's shares: two labels that are not there, of a risk of 0.5 %.
+CALM_RISK, UNSEEN_LABELS, KNOWN_KNOTS = 0.005, 2, 128
 LEAST_VALUES = 500
 # A score of one half is where gifts begin to be held; this many logits go with one natural logarithm of surprise.
 LOGITS_A_SURPRISE = 0.25
@@ -54,6 +60,21 @@ def tails(vectors: Floats, names: tuple[str, ...]) -> tuple[Tail, ...]:
             knots, surprises = curve(values)
             found.append(Tail(name, "high", weight, knots, surprises, family))
     return tuple(found)
+
+
+def known(names: tuple[str, ...], most: float) -> tuple[Tail, ...]:
+    """The tails of what becomes known of the recipient, `most` at most together: 0 where no fraud is known.
+
+    With `most` the sum at which gifts begin to be held, labels alone hold none: the gift must surprise by itself, too.
+    """
+    streaks = np.arange(1.0, NEAR + 1)
+    shares = np.geomspace(CALM_RISK, 1.0, KNOWN_KNOTS)
+    risks = (streaks + UNSEEN_LABELS * CALM_RISK) / (streaks + UNSEEN_LABELS)
+    found = []
+    for name, knots, risk in ((KNOWN_STREAK, streaks, risks), (KNOWN_SHARE, shares, shares)):
+        surprises = np.clip(np.log(risk / CALM_RISK), 0.0, most)
+        found.append(Tail(name, "high", KNOWN_WEIGHT, tuple(knots.tolist()), (0.0, *surprises.tolist())))
+    return tuple(tail for tail in found if tail.feature in names)
 
 
 def curve(values: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:

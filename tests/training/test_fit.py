@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from detector.feature_table import HASH, NAMES
 from lockgate.cli import app
 from models import artifact
+from models.tails import tails as laid
+from training import surprises
 from training.errors import TrainingError
 from training.evaluate import average_precision
 from training.features import features
@@ -136,6 +138,47 @@ def test_the_start_without_labels_holds_as_many_as_asked(rows: pl.DataFrame, tmp
     later = np.flatnonzero(((rows["at"] >= AS_OF) & ~rows["truth"]).to_numpy())
     held = verdicts(model.score(matrix(table, later)), model.thresholds) == "hold"
     assert 0.002 < held.mean() < 0.045
+
+
+@pytest.fixture(scope="module")
+def cold(rows: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model that no label taught."""
+    content = fit(rows.drop("fraud", "label_at"), features(rows, labels=False), Wish(as_of=AS_OF, name="cold"), HASH)
+    return served(content, tmp_path_factory.mktemp("models") / "cold")
+
+
+def test_labels_that_come_after_a_start_without_them_only_raise_scores(
+    rows: pl.DataFrame, table: pl.DataFrame, cold: Any
+) -> None:
+    later = np.flatnonzero((rows["at"] >= AS_OF).to_numpy())
+    calm, told = (cold.score(matrix(frame, later)) for frame in (features(rows, labels=False), table))
+    month, week = (table[f"recipient_frauds_{window}"][later].to_numpy() > 0 for window in ("30d", "7d"))
+    assert week.any() and (told[week] > calm[week]).all()
+    assert (told >= calm).all() and (told[~month] == calm[~month]).all()
+
+
+@pytest.mark.parametrize("most", [0.0, 2.0, 4.5])
+def test_labels_alone_come_up_to_the_sum_of_a_hold_and_no_further(most: float) -> None:
+    told = np.full((1, len(NAMES)), np.nan)
+    told[:, [NAMES.index(name) for name in ("recipient_streak_plain", "recipient_risk_7d")]] = 8, 1
+    assert laid(surprises.known(NAMES, most), NAMES).sums(told) == [most]
+
+
+def test_labels_alone_hold_no_gift_after_a_start_without_them(cold: Any) -> None:
+    told = np.full((1, len(NAMES)), np.nan)
+    told[:, [NAMES.index(name) for name in ("recipient_streak_plain", "recipient_risk_7d")]] = 8, 1
+    assert cold.score(told)[0] < cold.thresholds["hold"]
+
+
+def test_no_label_yet_scores_as_no_labels_at_all(rows: pl.DataFrame, cold: Any) -> None:
+    """At the gate a count of labels is 0 as long as there are none; a history without labels has nulls there."""
+    null = pl.lit(None)
+    awaited = rows.with_columns(fraud=null.cast(rows.schema["fraud"]), label_at=null.cast(rows.schema["label_at"]))
+    zeros, nulls = features(awaited), features(rows, labels=False)
+    assert set(zeros["recipient_streak_plain"]) == {0} and nulls["recipient_streak_plain"].is_null().all()
+    assert set(zeros["recipient_risk_7d"]) == {0.005} and nulls["recipient_risk_7d"].is_null().all()
+    every = np.arange(rows.height)
+    assert cold.score(matrix(zeros, every)).tobytes() == cold.score(matrix(nulls, every)).tobytes()
 
 
 @pytest.mark.parametrize(
