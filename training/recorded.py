@@ -18,7 +18,7 @@ import msgspec
 import polars as pl
 
 from detector import store
-from detector.feature_table import NAMES, TABLE
+from detector.feature_table import HASH, NAMES, TABLE
 from training.errors import TrainingError
 from training.features import DERIVED
 from training.fit import Step
@@ -52,6 +52,7 @@ GIFT: dict[str, Any] = {
     "label_at": TIME,
     "ip": pl.String,
     "device": pl.String,
+    "fingerprint": pl.String,
     "tier": pl.String,
     "outcome": pl.String,
 }
@@ -71,7 +72,7 @@ async def batches(
         span = await conn.fetchrow(store.SQL["history_span"], start or BEGINNING, end or END)
         done = 0
         for low, high in days(span["first"], span["last"]):
-            cursor = await conn.cursor(store.SQL["history"], low, high, places, len(RECORDED))
+            cursor = await conn.cursor(store.SQL["history"], low, high, places, HASH)
             while records := await cursor.fetch(size):
                 yield framed(records)
                 done += len(records)
@@ -148,7 +149,7 @@ async def features_seen(conn: asyncpg.Connection, start: datetime, end: datetime
     """`at` and the columns NAMES as the gate read them of gifts with start ≤ at < end, and how many it read none of."""
     decode, parts, without = msgspec.json.Decoder(list[int | None]).decode, [seen([], [])], 0
     async with conn.transaction(isolation="repeatable_read", readonly=True):
-        cursor = await conn.cursor(store.SQL["features_recorded"], start, end, len(RECORDED))
+        cursor = await conn.cursor(store.SQL["features_recorded"], start, end, HASH)
         while records := await cursor.fetch(BATCH_ROWS):
             there = [record for record in records if record["features"] is not None]
             without += len(records) - len(there)

@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from detector import store
+from detector.feature_table import HASH
 from lockgate import cli
 from tests.support import CREDIT, House, limit, open_house, rule
 from training import history, recorded
@@ -56,8 +57,8 @@ async def note_features(pool: asyncpg.Pool, rows: pl.DataFrame) -> None:
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("set local session_replication_role = replica")
         await conn.executemany(
-            "update detector.decisions set features = $2, model = 'm' where id = $1 || '.1'",
-            [(name, json.dumps(one)) for name, one in zip(rows["id"], told, strict=True)],
+            "update detector.decisions set features = $2, feature_table = $3, model = 'm' where id = $1 || '.1'",
+            [(name, json.dumps(one), HASH) for name, one in zip(rows["id"], told, strict=True)],
         )
 
 
@@ -81,7 +82,7 @@ async def test_an_export_read_again_is_what_was_recorded(database: str, tmp_path
     as_text = pl.selectors.exclude("id", "at", "sender", "recipient", "amount", "fraud", "label_at").cast(pl.String)
     columns = list(recorded.SCHEMA)
     assert_frame_equal(found.rows.select(columns).with_columns(as_text), held.select(columns).with_columns(as_text))
-    for name in ("sender", "recipient", "amount", "verdict", "ip", "device", "tier", "at"):
+    for name in ("sender", "recipient", "amount", "verdict", "ip", "device", "fingerprint", "tier", "at"):
         assert found.rows[name].to_list() == [one[name] for one in decided], name
     assert found.rows["id"].to_list() == [one["id"].removesuffix(".1") for one in decided]
     assert set(found.rows["verdict"]) == {"approve", "hold", "block"}
