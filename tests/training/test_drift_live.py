@@ -141,8 +141,6 @@ async def asked(dsn: str, chance: random.Random) -> None:
             gift["amount"] = (5_000 if number % 10 == 4 else 50) * CREDIT
             told = await door.post("/v1/score", json=gift, headers=service)
             assert told.status_code == 200, told.text
-            if number % 9 == 8:
-                await house.pass_time(DAY_S / 2)
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
