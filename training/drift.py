@@ -1,11 +1,14 @@
-"""Whether gifts have changed since a model learned. Law: the stated rate of false alarms holds although gifts are
-dependent.
+"""Whether gifts have changed since a model learned. Law: no rate of false alarms is claimed but the one seen
+on worlds without a change that the method was not made on.
 
 Gifts come in bursts, and those of a party or a day resemble each other, so that a plain chi-square alarms on nothing.
 Here days are what is drawn: how much a column's cells vary from day to day in the reference says how far a window
 may lie from it by chance (Rao and Scott's correction, with the days' own autocorrelation on top). Weekends and workdays
 are strata: the reference is weighed as the window mixes them. All columns, the score and the verdicts share one rate,
 by Holm. How large a change is, PSI and KS say; that it is no chance, the p-value.
+
+1 % of runs is asked for, and more is seen, since rare cells come in bursts that two weeks of days do not tell: of 600
+simulated worlds of 500 orgs without a change, a week beside a fortnight, 18 alarmed: 3.0 % (95 % interval 1.8 to 4.7).
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from training.errors import TrainingError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FALSE_ALARMS = 0.01  # a run's, over everything that it compares
+FALSE_ALARMS = 0.01  # asked for a run, over everything that it compares
+SEEN = 0.03  # of runs without a change: 18 of 600 simulated worlds
 LEAST_PSI = 0.05  # a smaller change is not worth a waking, however sure
 LEAST_DAYS = 7  # of the reference: fewer do not tell how days vary
 LEAST_SHARE = 0.05  # of the reference's gifts in a cell that is compared
@@ -111,8 +115,7 @@ def verdict_days(verdicts: Iterable[str], place: Ints, days: int) -> Ints:
 def drifts(known: Reference, names: Sequence[str], window: Window, rate: float = FALSE_ALARMS) -> list[Drift]:
     """Every column of the window beside the reference, alarms first, then the largest PSI.
 
-    Under no change, a run gives an alarm in `rate` of the cases at most. Raises TrainingError
-    where that cannot be said.
+    `rate` is asked for; SEEN is what came of FALSE_ALARMS. Raises TrainingError where days are too few to tell.
     """
     _refuse(known, window)
     days, place = days_of(window.at)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from training import evaluate
+from training.bars import ranks
 from training.drawing import Axis, Series, chart, decades, linear
 from training.evaluate import Judged
 
@@ -23,6 +24,7 @@ def pictures(shape: dict[str, Any], judged: Judged) -> dict[str, bytes]:
         "calibration.svg": calibration(shape["calibration"]),
         "scores.svg": scores(judged, shape["thresholds"]),
         "weekly.svg": weeks(shape["weeks"]),
+        "importance.svg": ranks("What moves the score, in logits", list(shape["importance"].items())),
     }
     if judged.fraud.any():
         found["precision-recall.svg"] = precision_recall(judged)
