@@ -60,7 +60,7 @@ def gate(
         plan = replace(plan, rounds=rounds)
     if seconds is not None:
         plan = replace(plan, seconds=seconds, within_s=None)
-    told = run(plan)
+    told = sure(lambda: measure(plan, progress(time.monotonic())))
     if as_json:
         print(json.dumps(told, indent=2))
     else:
@@ -71,10 +71,36 @@ def gate(
         fail("; ".join(told["faults"]))
 
 
-def run(plan: Plan) -> dict[str, Any]:
+@app.command("shadow")
+def shadowing(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One short round, to see that it runs.")] = False,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many pairs of laps.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long each lap is measured.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="The artifact in both roles; else the shipped or a small one.")
+    ] = None,
+    orgs: Annotated[int, typer.Option(min=2, hidden=True)] = FULL.orgs,
+) -> None:
+    """What a challenger that sleeps five seconds a call costs the gifts: p99 and throughput with it over without."""
+    from bench.shadow import measure as pairs
+
+    plan = replace(FULL, rounds=rounds or (1 if quick else 5), seconds=seconds or (0.5 if quick else 4.0), orgs=orgs)
+    told = sure(lambda: pairs(plan, model, progress(time.monotonic())))
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        for name, one in told["spread"].items():
+            print(f"{name}: {one['median']:.3f} ({one['min']:.3f} to {one['max']:.3f})")
+    if told["faults"]:
+        fail("; ".join(told["faults"]))
+
+
+def sure(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The report, or exit status 1 with what kept it from being measured."""
     exit_on_sigterm()
     try:
-        return measure(plan, progress(time.monotonic()))
+        return measured()
     except BenchError as error:
         fail(str(error))
         raise

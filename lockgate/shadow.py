@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import asyncpg
@@ -28,10 +28,10 @@ COMMAND = [sys.executable, "-m", "lockgate.shadow"]
 
 
 @contextmanager
-def beside(dsn: str) -> Iterator[None]:
+def beside(dsn: str, command: Sequence[str] = COMMAND) -> Iterator[None]:
     """A shadowing process for as long as this lasts."""
     ended = threading.Event()
-    keeper = threading.Thread(target=keep, args=(dsn, ended), daemon=True)
+    keeper = threading.Thread(target=keep, args=(dsn, ended, command), daemon=True)
     keeper.start()
     try:
         yield
@@ -40,10 +40,10 @@ def beside(dsn: str) -> Iterator[None]:
         keeper.join(2 * STOP_S)
 
 
-def keep(dsn: str, ended: threading.Event) -> None:
+def keep(dsn: str, ended: threading.Event, command: Sequence[str]) -> None:
     """Start it, and again when it died, until the end."""
     while not ended.is_set():
-        with subprocess.Popen(COMMAND, env={**os.environ, "DATABASE_URL": dsn}, stdin=subprocess.PIPE) as process:
+        with subprocess.Popen(command, env={**os.environ, "DATABASE_URL": dsn}, stdin=subprocess.PIPE) as process:
             while not ended.wait(0.2) and process.poll() is None:
                 pass
             if process.poll() is None:

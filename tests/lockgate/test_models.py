@@ -17,7 +17,8 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from detector import champions
+from detector import champions, labels
+from detector.contract import Label
 from detector.feature_table import HASH
 from lockgate import shadow
 from lockgate.cli import app
@@ -224,6 +225,24 @@ def test_the_life_of_a_model(lockgate: Callable[..., Any], shelf: Path) -> None:
     assert "challenger" in lockgate("list").stdout
     assert lockgate("shadow", "--none", "--json") == {"challenger": None}
     assert "name one artifact" in lockgate("shadow", fails=True).stderr
+
+
+async def test_the_gates_own_gifts_and_labels_judge(house: House, shelf: Path, lockgate: Callable[..., Any]) -> None:
+    sender, recipient, _ = await opened(house, shelf)
+    by_database = ("promote", "second", "--labels-from-database", "--json")
+    gifts = [await house.sent(sender, recipient, CREDIT // 10 + number) for number in range(60)]
+    few = await asyncio.to_thread(lockgate, *by_database, fails=True)
+    assert "0 known frauds among 60 gifts" in few.stderr
+    told = [(gift, Label(gift, number % 2 == 0, "chargeback")) for number, gift in enumerate(gifts)]
+    async with house.pool.acquire() as conn, conn.transaction():
+        await labels.note(conn, told, "test")
+    ruled = await asyncio.to_thread(lockgate, *by_database, fails=True)
+    findings = {one["gate"]: one for one in ruled["ruling"]["findings"]}
+    assert "later" in findings and "leaking labels" not in findings, "the gate's record does not reach back so far"
+    assert not ruled["promoted"] and not findings["better"]["passed"] and findings["better"]["figure"] == 0
+    assert findings["better"]["said"].startswith("recall at 1% of gifts")
+    forced = await asyncio.to_thread(lockgate, *by_database, "--force", "--reason", "a test")
+    assert forced["promoted"] and forced["ruling"]["findings"]
 
 
 def forced_hash(lockgate: Callable[..., Any], name: str) -> str:

@@ -1,0 +1,92 @@
+"""What a slow challenger costs the gifts: the same load with and without one, in turn, on one gate and one database.
+
+Law: each round holds both, the one that goes first changing from round to round, so that a machine that slows meets
+both alike; what counts is the ratio in each round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import ground, model
+from bench.gate import Bench, Lap, Plan, Say, set_up
+from bench.report import faults, spread
+from detector.champions import CHALLENGER
+from lockgate.postgres import throwaway
+from lockgate.shadow import beside
+
+SLEEP_S = 5.0
+GOAL = 1.05  # times the p99 without a challenger
+ALONE, SHADOWED = "alone", "shadowed"
+# The gate and the process beside it notice a changed role within this; a sleeping challenger only when it wakes.
+NOTICE_S = 1.0
+Round = dict[str, Lap]
+
+
+def measure(plan: Plan, directory: Path | None, say: Say) -> dict[str, Any]:
+    """Set up, run the rounds, report; `faults` is empty if what was measured was right."""
+    plan = replace(plan, phases=("single",))
+    with throwaway("lockgate-bench") as dsn:
+        artifact = model.parcel(directory)
+        with set_up(plan, dsn, say) as bench:
+            sha256 = model.serve(bench.gate, artifact)
+            with beside(bench.gate, [sys.executable, "-m", "bench.sleeping", str(SLEEP_S)]):
+                bench.lap("single", 0.0, max(1.0, plan.warm_s))
+                say("warmed up")
+                found = list(rounds(bench, plan, artifact, say))
+            told = asyncio.run(ground.on(bench.gate, lambda conn: shadowed(conn, sha256)))
+        books = ground.books(bench.gate)
+        ground.make_forgettable(dsn)
+    return report(plan, found, told, bench, books)
+
+
+def rounds(bench: Bench, plan: Plan, artifact: bytes, say: Say) -> Iterator[Round]:
+    for number in range(plan.rounds):
+        laps = {}
+        for phase in (ALONE, SHADOWED) if number % 2 == 0 else (SHADOWED, ALONE):
+            model.give(bench.gate, CHALLENGER, artifact if phase == SHADOWED else None)
+            time.sleep(NOTICE_S)
+            laps[phase] = lap = bench.lap("single", plan.warm_s, plan.seconds)
+            say(f"round {number + 1}/{plan.rounds}  {phase:<9}{lap.rate:>8,.0f}/s, p99 {lap.latency['p99_ms']:.1f} ms")
+        yield laps
+
+
+async def shadowed(conn: Any, sha256: str) -> dict[str, int]:
+    """How many gifts the model judged, and how many of them the challenger has scored; it is pending for the rest."""
+    judged = await conn.fetchval("select count(*) from detector.decisions where score is not null")
+    scored = await conn.fetchval("select count(*) from detector.shadow_scores where sha256 = $1", sha256)
+    return {"judged": judged, "shadow_scored": scored, "pending": judged - scored}
+
+
+def report(plan: Plan, found: list[Round], told: dict[str, int], bench: Bench, books: dict[str, Any]) -> dict[str, Any]:
+    """Medians of the rounds' ratios, shadowed over alone, with least and most."""
+    ratios = {
+        "p99_ratio": [one[SHADOWED].latency["p99_ms"] / one[ALONE].latency["p99_ms"] for one in found],
+        "throughput_ratio": [one[SHADOWED].rate / one[ALONE].rate for one in found],
+    }
+    middle = {name: round(median(values), 3) for name, values in ratios.items()}
+    wrong = faults(bench.statuses, books)
+    if not told["judged"]:
+        wrong.append("the model judged no gift")
+    return {
+        **middle,
+        "spread": {name: spread(values) for name, values in ratios.items()},
+        "goals": {"p99_ratio": {"goal": GOAL, "reached": middle["p99_ratio"], "met": middle["p99_ratio"] <= GOAL}},
+        "p99_ms": {phase: spread([one[phase].latency["p99_ms"] for one in found]) for phase in (ALONE, SHADOWED)},
+        "gps": {phase: spread([one[phase].rate for one in found]) for phase in (ALONE, SHADOWED)},
+        "rounds": len(found),
+        "seconds": plan.seconds,
+        "workers": plan.workers,
+        "sleep_s": SLEEP_S,
+        **told,
+        "statuses": {phase: dict(answers) for phase, answers in bench.statuses.items()},
+        **books,
+        "faults": wrong,
+    }
