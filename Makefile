@@ -39,8 +39,7 @@ bench: $(STAMP)  ## measure the gate against pgbench and an empty endpoint
 model: $(STAMP)  ## train the shipped model again, on a simulated platform (minutes)
 	@$(BIN)/lockgate simulate --orgs 3000 --days 120 --seed 11 --out .lockgate/world.parquet
 	@rm -rf models/default
-	@$(BIN)/lockgate train --history .lockgate/world.parquet --as-of 2026-04-30T00:00:00Z --out default --max-age 3650 \
-	    --leave-one-out
+	@$(BIN)/lockgate train --history .lockgate/world.parquet --as-of 2026-04-30T00:00:00Z --out default --max-age 3650
 
 lock: $(STAMP)  ## resolve requirements.lock anew from pyproject.toml (takes minutes)
 	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --extra dev \

@@ -268,7 +268,8 @@ def _content(lesson: Lesson, wish: Wish, feature_table_hash: str, calibration: C
         check=lesson.vectors[_spread(lesson.vectors)],
         card="",
         card_json={},
-        parameters=_parameters(lesson.spans, wish),
+        # Only the simulator tells the truth of its gifts.
+        parameters=_parameters(lesson.spans, wish) | {"simulated": "truth" in lesson.rows.columns},
     )
 
 

@@ -163,6 +163,8 @@ def weaknesses(shape: Shape) -> list[str]:
     """What a careful reader would hold against the model, from its own numbers."""
     every, labels = shape["held"]["all"], shape["labels"]
     found = []
+    if shape["parameters"]["simulated"]:
+        found.append("Learned from a simulated platform: none of these figures says anything of yours.")
     if every["frauds"] < FEW:
         found.append(f"Only {every['frauds']:,} known frauds to judge it by: read the intervals, not the figures.")
     if labels["presumed_good"] > labels["good"]:
