@@ -91,7 +91,10 @@ def train(
     max_age: Annotated[int, typer.Option(min=1, help="Days for which it may serve; then gifts are held.")] = 90,
     leave_one_out: Annotated[bool, typer.Option(help="Try each typology as if nobody had ever labelled it.")] = False,
     nightly: Annotated[bool, typer.Option(help="From PostgreSQL: a challenger, through gates, to shadow.")] = False,
-    promote: Annotated[bool, typer.Option(help="With --nightly: let a challenger that passes serve.")] = False,
+    promote: Annotated[bool, typer.Option(help="With --nightly: let who has shadowed serve if it passes.")] = False,
+    key: Annotated[
+        str | None, typer.Option(envvar="LOCKGATE_TRUSTED_KEY", help="Who must have signed it then.")
+    ] = None,
     where: Engine = "local",
     cache: Cache = CACHE,
     as_json: AsJson = False,
@@ -126,7 +129,7 @@ def train(
                 return learn(rows, directory, wish, cache, step, leave_one_out)
 
         if nightly:
-            return by_night(ctx, now, written, promote, as_json)
+            return by_night(ctx, now, written, promote, key, as_json)
         directory = model_path(out or "")
         if directory.exists():
             raise TrainingError(f"{directory} is there already: name another model, or remove it")
@@ -136,16 +139,16 @@ def train(
     report({**shape, "seconds": seconds}, as_json, f"{shape['card']}\n{directory}: made in {seconds} s")
 
 
-def by_night(ctx: typer.Context, now: datetime, written: Any, promote: bool, as_json: bool) -> None:
+def by_night(ctx: typer.Context, now: datetime, written: Any, promote: bool, key: str | None, as_json: bool) -> None:
     """One night, a line on standard error a stage. Exit status 2: the gates refused; 3: another night is at work."""
     from training.nightly import night
 
     def say(line: str) -> None:
         typer.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} lockgate nightly: {line}", err=True)
 
-    found = session(ctx)(lambda conn: night(conn, now, Path("models"), written, say, promote))
+    found = session(ctx)(lambda conn: night(conn, now, Path("models"), written, say, promote, key))
     shape = {"status": found.status, "name": found.name, "sha256": found.sha256, "gates": dict(found.gates)}
-    report(shape, as_json, f"{found.name}: {found.status}")
+    report(shape | {"ruled": found.ruled}, as_json, f"{found.name}: {found.status}")
     raise typer.Exit(found.exit_status)
 
 

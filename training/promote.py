@@ -17,7 +17,7 @@ import numpy as np
 
 from models.forest import Floats
 from models.model import Model
-from training.errors import TrainingError
+from training.errors import Unjudged
 from training.evaluate import INTERVAL, average_precision, roc_auc
 from training.judged import Judged, alerts, families, held, segments
 from training.split import Bools
@@ -90,10 +90,12 @@ Speeds = Mapping[str, tuple[float, float]]
 
 
 def rule(challenger: Model, champion: Model | None, judged: Judged, speeds: Mapping[str, Speeds]) -> Ruling:
-    """The ruling. `speeds`: of "challenger" and perhaps "champion", µs by what was timed; see training.speed."""
+    """The ruling, or Unjudged. `speeds`: of "challenger" and perhaps "champion", µs by what was timed; see
+    training.speed.
+    """
     frauds = int(judged.fraud.sum())
     if frauds < FEWEST_FRAUDS or frauds == len(judged.fraud):
-        raise TrainingError(
+        raise Unjudged(
             f"{frauds} known frauds among {len(judged.fraud):,} gifts from {judged.start.isoformat()} to "
             f"{judged.end.isoformat()} judge no model: give a longer time with {FEWEST_FRAUDS} or more"
         )

@@ -16,7 +16,7 @@ from detector.model_vector import vectors as rebuilt
 from detector.store import SQL
 from models.model import Model
 from training import promote, speed
-from training.errors import TrainingError
+from training.errors import TrainingError, Unjudged
 from training.fit import Step, matrix
 from training.jobs import gathered
 from training.judged import Judged
@@ -66,7 +66,7 @@ def by_history(
 
 def nobody_in(numbers: Any, start: datetime, end: datetime) -> None:
     if not len(numbers):
-        raise TrainingError(
+        raise Unjudged(
             f"there is no gift from {start.isoformat()} to {end.isoformat()}: what judges must come after what was "
             "learned, so give more history, or another --from and --to"
         )
