@@ -12,8 +12,8 @@ from bench.ground import on, raised
 from bench.servers import BenchError
 from detector import champions, store
 from detector.policy import DEFAULT
+from lockgate import first_model
 from lockgate.config import SHIPPED
-from lockgate.serve import DEFAULT_MODEL
 from models import files
 from models.errors import ModelError
 from models.files import MANIFEST, open_parcel
@@ -24,7 +24,7 @@ ORGS, DAYS, SEED, LEARNED = 300, 60, 3, timedelta(days=50)
 
 def parcel(directory: Path | None) -> bytes:
     """The artifact as the database keeps it. Raises BenchError where the directory holds none."""
-    shipped = SHIPPED / DEFAULT_MODEL
+    shipped = SHIPPED / first_model.SHIPPED
     chosen = directory or (shipped if shipped.is_dir() else None)
     try:
         return files.pack(chosen) if chosen else small()
