@@ -185,6 +185,7 @@ async def test_a_night_cut_short_goes_on_and_never_promotes_what_it_made(
     await conn.close()
 
 
+@pytest.mark.soak
 async def test_who_has_shadowed_serves_if_the_gates_pass_it_on_what_came_later(
     database: str, rivals: Rivals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +217,7 @@ async def test_who_has_shadowed_serves_if_the_gates_pass_it_on_what_came_later(
     await conn.close()
 
 
+@pytest.mark.soak
 async def test_who_is_refused_or_has_served_stays_what_it_was(database: str, rivals: Rivals) -> None:
     now, said = START + timedelta(days=71), list[str]()
     await fill(database, rivals.rows, rivals.table, now)
