@@ -196,6 +196,7 @@ async def trip(database: str, tmp_path: Path) -> AsyncIterator[Trip]:
                 yield Trip(house, door, tmp_path, keys)
 
 
+@pytest.mark.soak
 async def test_a_model_lives(trip: Trip) -> None:
     size = ("--orgs", "1500", "--days", "77", "--seed", "1", "--start", START.isoformat())
     trip.lockgate("simulate", "--out", "world.parquet", *size, "--quiet")
