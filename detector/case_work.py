@@ -27,10 +27,10 @@ class Person(Struct, frozen=True):
 
 async def claim(conn: asyncpg.Connection, case: str, version: int, who: Person, claim_s: int) -> None:
     """Claim a case as it was read. Raises CaseConflict where it is another's, or has changed since."""
-    before = found(case, await conn.fetchrow(SQL["case"], case))
+    before = await lock(conn, case)
     row = await conn.fetchrow(SQL["case_claim"], case, who.name, version, claim_s, who.lead)
     if row is None:
-        raise refused(found(case, await conn.fetchrow(SQL["case"], case)), version, who)
+        raise refused(before, version, who)
     told = []
     if before["claimed_by"] not in (None, who.name):
         told.append(Told("case.claim_lapsed", case, SYSTEM, {"of": before["claimed_by"]}))
@@ -41,28 +41,36 @@ async def claim(conn: asyncpg.Connection, case: str, version: int, who: Person, 
 def refused(row: Any, version: int, who: Person) -> CaseConflict:
     """Why a case could not be claimed."""
     case = row["id"]
-    if row["ended_at"] is not None:
-        return ended(row)
     if row["claimed_by"] not in (None, who.name) and row["claimed_until"] > row["now"]:
         return CaseConflict(f"{row['claimed_by']} claimed case {case} until {stamp(row['claimed_until'])}")
     if row["version"] != version:
-        return CaseConflict(
-            f"case {case} changed since it was read: it is at version {row['version']}, not {version}; read it again"
-        )
+        return moved(row, version)
     return CaseConflict(f"case {case} is assigned to {row['assigned_to']}; a lead can assign it to you")
 
 
-def ended(row: Any) -> CaseConflict:
-    into = f": its gifts were gathered into case {row['merged_into']}" if row["merged_into"] else ""
-    return CaseConflict(f"case {row['id']} ended on {stamp(row['ended_at'])}{into}")
+def moved(row: Any, version: int) -> CaseConflict:
+    now = f"it is at version {row['version']} now; read it again"
+    return CaseConflict(f"case {row['id']} changed since it was read at version {version}: {now}")
 
 
 async def lock(conn: asyncpg.Connection, case: str) -> asyncpg.Record:
     """The case, locked; after this a transaction locks the log's head alone. Raises CaseConflict where it ended."""
     row = found(case, await conn.fetchrow(SQL["case_lock"], case))
     if row["ended_at"] is not None:
-        raise ended(row)
+        raise await ended(conn, row)
     return row
+
+
+async def ended(conn: asyncpg.Connection, row: Any) -> CaseConflict:
+    """Who did what when, so that the case ended."""
+    told = f"case {row['id']} ended on {stamp(row['ended_at'])}"
+    if row["merged_into"]:
+        return CaseConflict(f"{told}: its gifts were gathered into case {row['merged_into']}")
+    last = await conn.fetchrow(SQL["case_ended"], row["id"])
+    if last is None or last["at"] < row["ended_at"]:
+        return CaseConflict(f"{told}: its last gift was cancelled, or its hold ran out")
+    by = f"{last['author']} and {last['second']}" if last["second"] else last["author"]
+    return CaseConflict(f"{told}: {by} ruled {last['act']} (ruling {last['id']})")
 
 
 async def hand_back(conn: asyncpg.Connection, case: str, who: Person) -> None:
