@@ -19,7 +19,7 @@ create table log.events (
     kind text collate "C" not null check (kind ~ '^[a-z]+\.[a-z_]+$'),
     subject text collate "C" not null,
     actor text collate "C" not null,
-    body text collate "C" not null check (body is json object),
+    body text collate "C" not null check (json_typeof(body::json) = 'object'),
     hash bytea not null check (length(hash) = 32)
 );
 comment on table log.events is
