@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from detector import case_work, cases, events, labels, store
+from detector import case_work, cases, labels, log, store
 from detector.case_shapes import Rule
 from detector.case_work import Person
 from detector.contract import Act, Books, Label, Stood
@@ -93,7 +93,7 @@ async def refuse(conn: asyncpg.Connection, case: str, ruling: str, why: str, who
     await conn.execute(SQL["ruling_answer"], ruling, "refused", who.name, locked["now"], why)
     body = {"ruling": ruling, "act": row["act"], "author": row["author"], "why": why}
     told = [Told("ruling.refused", case, who.name, body)]
-    await events.append(conn, told + await cases.recount(conn, [case], locked["now"]))
+    await log.append(conn, told + await cases.recount(conn, [case], locked["now"]))
 
 
 def chosen(case: str, asked: Rule, rows: Sequence[Any]) -> list[Any]:
@@ -225,7 +225,7 @@ async def carry_out(
         kind = "gift.released" if act == "release" else "gift.ruled_out"
         told += [Told(kind, name, who.name, {"ruling": ruling, "act": act}) for name in ids(scene.gifts)]
     told += await cases.recount(conn, [scene.case["id"]], now)
-    await events.append(conn, told)
+    await log.append(conn, told)
 
 
 async def teach(conn: asyncpg.Connection, scene: Scene, act: Act, who: Person) -> None:

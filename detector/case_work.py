@@ -10,11 +10,11 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from detector import events
+from detector import log
 from detector.case_views import found
 from detector.errors import CaseConflict, NotYours
-from detector.events import SYSTEM, Told
 from detector.gift import stamp
+from detector.log import SYSTEM, Told
 from detector.store import SQL
 
 
@@ -35,7 +35,7 @@ async def claim(conn: asyncpg.Connection, case: str, version: int, who: Person, 
     if before["claimed_by"] not in (None, who.name):
         told.append(Told("case.claim_lapsed", case, SYSTEM, {"of": before["claimed_by"]}))
     told.append(Told("case.claimed", case, who.name, {"until": stamp(row["claimed_until"])}))
-    await events.append(conn, told)
+    await log.append(conn, told)
 
 
 def refused(row: Any, version: int, who: Person) -> CaseConflict:
@@ -82,7 +82,7 @@ async def hand_back(conn: asyncpg.Connection, case: str, who: Person) -> None:
     if holder != who.name and not who.lead:
         raise CaseConflict(f"{holder} claimed case {case} until {stamp(row['claimed_until'])}; a lead may hand it back")
     await change(conn, row, claimed_by=None)
-    await events.append(conn, [Told("case.handed_back", case, who.name, {"of": holder})])
+    await log.append(conn, [Told("case.handed_back", case, who.name, {"of": holder})])
 
 
 async def assign(conn: asyncpg.Connection, case: str, to: str, who: Person) -> None:
@@ -91,14 +91,14 @@ async def assign(conn: asyncpg.Connection, case: str, to: str, who: Person) -> N
         raise NotYours("only a lead assigns cases")
     row = await lock(conn, case)
     await change(conn, row, assigned_to=to, claimed_by=row["claimed_by"] if row["claimed_by"] == to else None)
-    await events.append(conn, [Told("case.assigned", case, who.name, {"to": to, "claim_of": row["claimed_by"]})])
+    await log.append(conn, [Told("case.assigned", case, who.name, {"to": to, "claim_of": row["claimed_by"]})])
 
 
 async def escalate(conn: asyncpg.Connection, case: str, text: str, who: Person) -> None:
     """Ask the leads to look."""
     row = await lock(conn, case)
     await change(conn, row, escalated=True)
-    await events.append(conn, [Told("case.escalated", case, who.name, {"text": text})])
+    await log.append(conn, [Told("case.escalated", case, who.name, {"text": text})])
 
 
 async def change(conn: asyncpg.Connection, row: Any, **to: Any) -> None:
@@ -110,4 +110,4 @@ async def note(conn: asyncpg.Connection, case: str, text: str, who: Person) -> N
     """Write a note; also on a case that ended."""
     found(case, await conn.fetchrow(SQL["case_lock"], case))
     kept = await conn.fetchrow(SQL["case_note"], case, who.name, text)
-    await events.append(conn, [Told("case.note", case, who.name, {"note": kept["id"], "text": text})])
+    await log.append(conn, [Told("case.note", case, who.name, {"note": kept["id"], "text": text})])

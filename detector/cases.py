@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 import asyncpg
 import msgspec
 
-from detector import events
+from detector import log
 from detector.contract import Left
-from detector.events import SYSTEM, Told
 from detector.gathering import SPAN, Desk, Draft, Gathered, Open, gather
 from detector.gift import Decision, Verdict, moment
+from detector.log import SYSTEM, Told
 from detector.store import SQL
 
 ENCODE = msgspec.json.Encoder().encode
@@ -60,7 +60,7 @@ async def move(conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[L
     gone, said = await leave(conn, left)
     touched = gone | {gathered.last(case) for _, case in gathered.joined}
     ends = await recount(conn, touched, now)
-    await events.append(conn, told + said + ends)
+    await log.append(conn, told + said + ends)
 
 
 async def lock(conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left]) -> Desk:
@@ -149,7 +149,7 @@ async def lapse(conn: asyncpg.Connection, case: str) -> None:
     told += [lapsed_event(one) for one in lapsed]
     if lapsed and row["ended_at"] is None:
         told += await recount(conn, [case], row["now"])
-    await events.append(conn, told)
+    await log.append(conn, told)
 
 
 async def recount(conn: asyncpg.Connection, cases: Iterable[str], now: datetime) -> list[Told]:
