@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector import log, store
+from detector import events, store
 from detector.chain import Head
+from detector.events import Told
 from detector.gift import micros
-from detector.log import NOTHING, Event, Link, Told, event_hash, link_hash
+from detector.log import NOTHING, Event, Link, event_hash, link_hash
 from detector.verify import verify
 from lockgate import postgres
 from tests.support import ROOT, examples
@@ -63,9 +64,9 @@ def test_no_two_lists_of_texts_read_alike() -> None:
 async def test_what_is_appended_is_there_in_order_and_chained(database: str) -> None:
     conn = await asyncpg.connect(database)
     before = await conn.fetchval("select clock_timestamp()")
-    assert await log.append(conn, []) is None
-    assert await log.append(conn, [Told("a.b", "é", "ann", {"n": 1}), Told("c.d", "y", "bob", {"t": "ü\0"})]) == 1
-    assert await log.append(conn, [Told("a.b", "z", "ann", {})]) == 3
+    await events.append(conn, [])
+    await events.append(conn, [Told("a.b", "é", "ann", {"n": 1}), Told("c.d", "y", "bob", {"t": "ü\0"})])
+    await events.append(conn, [Told("a.b", "z", "ann", {})])
     rows = [Event(*row) for row in await conn.fetch(store.SQL["log_events"])]
     assert [(one.seq, one.link, one.kind, one.subject, one.actor, one.body) for one in rows] == [
         (1, 1, "a.b", "é", "ann", '{"n":1}'),
@@ -121,7 +122,7 @@ async def test_the_database_itself_refuses_whatever_is_no_append(
     database: str, statement: str, constraint: str
 ) -> None:
     conn = await asyncpg.connect(database)
-    await log.append(conn, [Told("a.b", "x", "ann", {})])
+    await events.append(conn, [Told("a.b", "x", "ann", {})])
     with pytest.raises(asyncpg.RestrictViolationError) as refused:
         await conn.execute(statement)
     assert refused.value.constraint_name == constraint
@@ -134,7 +135,7 @@ async def test_the_database_itself_refuses_whatever_is_no_append(
     [
         ((["a.b"], [], ["c"], ["{}"]), "give as many of each"),
         ((["a.b"], ["x"], ["c"], ["[]"]), "events_body_check"),
-        ((["a.b"], ["x"], ["c"], ["{"]), "events_body_check"),
+        ((["a.b"], ["x"], ["c"], ["{"]), "invalid input syntax for type json"),
         ((["A b"], ["x"], ["c"], ["{}"]), "events_kind_check"),
         ((["a.b"] * 100_001,) + (["{}"] * 100_001,) * 3, "at most 100000 at once"),
     ],
@@ -157,7 +158,7 @@ async def test_many_who_append_at_once_make_one_chain_without_a_gap(database: st
             async with pool.acquire() as conn:
                 transaction = conn.transaction()
                 await transaction.start()
-                await log.append(conn, [Told("a.b", f"{writer}", "w", {"n": number})] * (1 + number % 3))
+                await events.append(conn, [Told("a.b", f"{writer}", "w", {"n": number})] * (1 + number % 3))
                 await (transaction.rollback if number % 5 == 4 else transaction.commit)()
 
     await asyncio.gather(*[tell(writer) for writer in range(24)])
@@ -174,12 +175,12 @@ async def test_many_who_append_at_once_make_one_chain_without_a_gap(database: st
 
 APPENDING = """
 import asyncio, sys, asyncpg
-from detector import log
+from detector import events
 async def go():
     conn = await asyncpg.connect(sys.argv[1])
     while True:
         async with conn.transaction():
-            await log.append(conn, [log.Told("a.b", "x", "w", {"t": "y" * 1000})] * 50)
+            await events.append(conn, [events.Told("a.b", "x", "w", {"t": "y" * 1000})] * 50)
         print("told", flush=True)
 asyncio.run(go())
 """
@@ -200,7 +201,7 @@ async def test_killed_while_they_append_nobody_leaves_a_gap(database: str) -> No
             one.send_signal(signal.SIGKILL)
             one.communicate()
     conn = await asyncpg.connect(database)
-    await log.append(conn, [Told("a.b", "last", "w", {})])
+    await events.append(conn, [Told("a.b", "last", "w", {})])
     report = await verify(conn)
     assert report.findings == [] and report.events == (report.links - 1) * 50 + 1 and report.links > 27
     await conn.close()
