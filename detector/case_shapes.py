@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from detector.contract import Context, Party
+from detector.contract import Act, Context, Party
 
 Kind = Literal["hold", "sample"]
 CaseStatus = Literal["open", "claimed", "ended"]
 # waiting: a ruling still counts. The rest say how the gift left the case.
 Standing = Literal["waiting", "released", "blocked", "returned", "cancelled", "settled", "lapsed"]
-Act = Literal["release", "block", "return", "freeze"]
 RulingStatus = Literal["done", "proposed", "refused", "lapsed"]
 ListName = Literal["allow", "block"]
 Listable = Literal["org", "ip", "device", "fingerprint", "domain"]

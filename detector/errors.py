@@ -11,7 +11,8 @@ DetectorError
 ├── DecisionUnknown         a decision that was never taken
 ├── CaseUnknown             a case, or a ruling in it, that does not exist
 ├── CaseConflict            somebody else did something with the case, or a gift of it, before
-└── NotYours                a ruling that this person may not make, or not confirm
+└── NotYours                what a lead has to do
+    └── TwoPeople           what another person has to do (law 13)
 """
 
 
@@ -104,7 +105,13 @@ class CaseConflict(DetectorError):
 
 
 class NotYours(DetectorError):
-    """Another person has to do this (law 13), or a lead."""
+    """A lead has to do this."""
 
     status = 403
     code = "forbidden"
+
+
+class TwoPeople(NotYours):
+    """Who proposed a ruling never answers it, whatever the role."""
+
+    code = "two_people"

@@ -17,7 +17,7 @@ import asyncpg
 from detector import cases, serving, store
 from detector.activity import Activity, State
 from detector.contract import Left
-from detector.decide import FIRST, decide, degraded, event, turned_away
+from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
 from detector.gift import Decision, Gift, Opinion, Parties
 from detector.looker import Looker
@@ -27,6 +27,7 @@ from detector.serving import Serving
 
 log = logging.getLogger(__name__)
 G = TypeVar("G")
+SECOND = 2  # a gift that is looked at more often was held in between
 MOST_MODELS = 2  # the one that serves, and the one before: a batch may still be waiting that read its name
 
 
@@ -142,6 +143,7 @@ class Sitting:
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
         self.stopped: list[tuple[Decision, str]] = []
+        self.waived: dict[str, dict[str, str]] = {}
         self.now = 0
 
     async def refresh(self, conn: asyncpg.Connection, now: int) -> None:
@@ -167,7 +169,8 @@ class Sitting:
         """Judge one gift; a fault of ours is a hold, never an approval and never a lost gift (law 5)."""
         self.now = max(self.now, at or 0)
         try:
-            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift))
+            waived = self.waived.get(gift.id, NOTHING)
+            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift), waived)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
             decision = degraded(gift, self.now, "fault", self.generation)
@@ -192,7 +195,10 @@ class Sitting:
             yield wave
 
     async def recall(self, conn: asyncpg.Connection, gifts: Sequence[Gift]) -> None:
-        """Read what a second look at these gifts builds on: the features of their first."""
+        """Read what a second look at these gifts builds on: the features of their first, and what was waived since."""
+        again = [gift.id for gift in gifts if gift.look > SECOND]
+        if again:
+            self.waived = await store.waived(conn, again)
         if self.looker:
             await self.looker.recall(conn, gifts)
 
