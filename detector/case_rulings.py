@@ -19,8 +19,8 @@ from detector.case_shapes import Rule
 from detector.case_work import Person
 from detector.contract import Act, Books, Label, Stood
 from detector.errors import CaseConflict, CaseUnknown, LabelConflict, Malformed, TwoPeople
-from detector.events import Told
 from detector.gift import stamp
+from detector.log import Told
 from detector.policy import ReviewTerms
 from detector.store import SQL
 

@@ -14,11 +14,27 @@ At is in microseconds since 1970, hashes are hexadecimal, and a sized text is it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+
+from detector.store import SQL
 
 EVENT, LINK = "lockgate event 1\n", "lockgate link 1\n"
 NOTHING = bytes(32)  # what the first link takes for the one before it
+SYSTEM = "system"  # the actor of what nobody did
+ENCODE = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Told(NamedTuple):
+    """One event to append: what happened (`case.opened`), to whom or what, by whom, and the rest of it."""
+
+    kind: str
+    subject: str
+    actor: str
+    body: dict[str, Any]
 
 
 class Event(NamedTuple):
@@ -43,6 +59,16 @@ class Link(NamedTuple):
     at: str
     previous: bytes
     hash: bytes
+
+
+async def append(conn: asyncpg.Connection, told: Sequence[Told]) -> int | None:
+    """Append events as one link; the first one's seq. A transaction's last act: it locks the log's head."""
+    if not told:
+        return None
+    kinds, subjects, actors, bodies = zip(*told, strict=True)
+    texts = [ENCODE(body).decode() for body in bodies]
+    first: int = await conn.fetchval(SQL["log_append"], kinds, subjects, actors, texts)
+    return first
 
 
 def event_hash(event: Event) -> bytes:

@@ -14,11 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector import events, store
+from detector import log, store
 from detector.chain import Head
-from detector.events import Told
 from detector.gift import micros
-from detector.log import NOTHING, Event, Link, event_hash, link_hash
+from detector.log import NOTHING, Event, Link, Told, event_hash, link_hash
 from detector.verify import verify
 from lockgate import postgres
 from tests.support import ROOT, examples
@@ -64,9 +63,9 @@ def test_no_two_lists_of_texts_read_alike() -> None:
 async def test_what_is_appended_is_there_in_order_and_chained(database: str) -> None:
     conn = await asyncpg.connect(database)
     before = await conn.fetchval("select clock_timestamp()")
-    await events.append(conn, [])
-    await events.append(conn, [Told("a.b", "é", "ann", {"n": 1}), Told("c.d", "y", "bob", {"t": "ü\0"})])
-    await events.append(conn, [Told("a.b", "z", "ann", {})])
+    assert await log.append(conn, []) is None
+    await log.append(conn, [Told("a.b", "é", "ann", {"n": 1}), Told("c.d", "y", "bob", {"t": "ü\0"})])
+    assert await log.append(conn, [Told("a.b", "z", "ann", {})]) == 3
     rows = [Event(*row) for row in await conn.fetch(store.SQL["log_events"])]
     assert [(one.seq, one.link, one.kind, one.subject, one.actor, one.body) for one in rows] == [
         (1, 1, "a.b", "é", "ann", '{"n":1}'),
@@ -122,7 +121,7 @@ async def test_the_database_itself_refuses_whatever_is_no_append(
     database: str, statement: str, constraint: str
 ) -> None:
     conn = await asyncpg.connect(database)
-    await events.append(conn, [Told("a.b", "x", "ann", {})])
+    await log.append(conn, [Told("a.b", "x", "ann", {})])
     with pytest.raises(asyncpg.RestrictViolationError) as refused:
         await conn.execute(statement)
     assert refused.value.constraint_name == constraint
@@ -158,7 +157,7 @@ async def test_many_who_append_at_once_make_one_chain_without_a_gap(database: st
             async with pool.acquire() as conn:
                 transaction = conn.transaction()
                 await transaction.start()
-                await events.append(conn, [Told("a.b", f"{writer}", "w", {"n": number})] * (1 + number % 3))
+                await log.append(conn, [Told("a.b", f"{writer}", "w", {"n": number})] * (1 + number % 3))
                 await (transaction.rollback if number % 5 == 4 else transaction.commit)()
 
     await asyncio.gather(*[tell(writer) for writer in range(24)])
@@ -175,12 +174,12 @@ async def test_many_who_append_at_once_make_one_chain_without_a_gap(database: st
 
 APPENDING = """
 import asyncio, sys, asyncpg
-from detector import events
+from detector import log
 async def go():
     conn = await asyncpg.connect(sys.argv[1])
     while True:
         async with conn.transaction():
-            await events.append(conn, [events.Told("a.b", "x", "w", {"t": "y" * 1000})] * 50)
+            await log.append(conn, [log.Told("a.b", "x", "w", {"t": "y" * 1000})] * 50)
         print("told", flush=True)
 asyncio.run(go())
 """
@@ -201,7 +200,7 @@ async def test_killed_while_they_append_nobody_leaves_a_gap(database: str) -> No
             one.send_signal(signal.SIGKILL)
             one.communicate()
     conn = await asyncpg.connect(database)
-    await events.append(conn, [Told("a.b", "last", "w", {})])
+    await log.append(conn, [Told("a.b", "last", "w", {})])
     report = await verify(conn)
     assert report.findings == [] and report.events == (report.links - 1) * 50 + 1 and report.links > 27
     await conn.close()

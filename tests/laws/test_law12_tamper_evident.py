@@ -11,10 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from detector import events
 from detector.chain import Finding
-from detector.events import Told
-from detector.log import Event, event_hash
+from detector.log import Event, Told, event_hash
 from detector.verify import verify, walk
 from lockgate.postgres import with_database
 from tests.support import examples
@@ -71,9 +69,7 @@ async def told(long_told: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def tell(conn: asyncpg.Connection) -> None:
     for nr, length in enumerate(LENGTHS):
-        await events.append(
-            conn, [Told("case.note", f"c{nr}", "ann", {"n": 1, "of": place}) for place in range(length)]
-        )
+        await log.append(conn, [Told("case.note", f"c{nr}", "ann", {"n": 1, "of": place}) for place in range(length)])
     assert (await verify(conn)).findings == []
     await conn.execute("alter table log.events drop constraint events_pkey, drop constraint events_kind_check")
     await conn.execute("alter table log.links drop constraint links_pkey cascade, drop constraint links_check")
