@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from detector import log
 from detector.chain import Finding
 from detector.log import Event, Told, event_hash
 from detector.verify import verify, walk
