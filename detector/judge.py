@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from detector import cases, serving, store
+from detector import cases, sampling, serving, store
 from detector.activity import Activity, State
 from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
@@ -46,6 +46,7 @@ class Detector:
         self.loaded: dict[str, Serving] = {}
         self.loading = asyncio.Lock()
         self.lists = NONE
+        self.salt: bytes | None = None
 
     async def gather(
         self, conn: asyncpg.Connection, gifts: Iterable[Parties | Gift], *, at: int | None = None
@@ -69,6 +70,7 @@ class Detector:
         if activity is not self.activity:
             raise PolicyMoved("another generation judges now")
         sitting = Sitting(activity, self.policy, serves, versions, await self.listed(conn, lists))
+        sitting.salt = await self.salted(conn)
         try:
             await sitting.refresh(conn, clock if at is None else at)
             sitting.start(clock, at)
@@ -76,6 +78,12 @@ class Detector:
             sitting.close(committed=False)
             raise
         return sitting
+
+    async def salted(self, conn: asyncpg.Connection) -> bytes | None:
+        """What draws are keyed with, where the policy draws; read once."""
+        if self.salt is None and self.policy and self.policy.review.sample:
+            self.salt = await store.sample_salt(conn)
+        return self.salt
 
     async def listed(self, conn: asyncpg.Connection, version: int) -> Lists:
         """The lists of this version, read when it moved; nobody changes them while the caller's locks are held."""
@@ -153,6 +161,7 @@ class Sitting:
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
         self.stopped: list[tuple[Decision, str]] = []
+        self.salt: bytes | None = None
         self.waived: dict[str, dict[str, str]] = {}
         self.now = 0
 
@@ -249,7 +258,12 @@ class Sitting:
     ) -> None:
         """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction."""
         come = cases.drafts(self.decisions, self.stopped, hold_s, at)
-        await cases.move(conn, come, left)
+        rate = self.policy.review.sample if self.policy else 0.0
+        drawn = sampling.samples(self.decisions, self.salt, rate)
+        if drawn:
+            await store.note_samples(conn, drawn, rate)
+            come += [cases.draft(one, cases.SAMPLE, [sampling.REASON], None) for one in drawn]
+        await cases.move(conn, come, left, [sampling.told(one, rate) for one in drawn])
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

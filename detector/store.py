@@ -159,6 +159,17 @@ async def model_named(conn: asyncpg.Connection, name: str) -> str | None:
     return (await lock(conn, (), name)).model
 
 
+async def sample_salt(conn: asyncpg.Connection) -> bytes:
+    salt: bytes = await conn.fetchval(SQL["sample_salt"])
+    return salt
+
+
+async def note_samples(conn: asyncpg.Connection, drawn: Sequence[Decision], rate: float) -> None:
+    """Keep which gifts were drawn, with the rate that each stands for."""
+    columns = [one.gift.id for one in drawn], [one.id for one in drawn], [rate] * len(drawn)
+    await conn.execute(SQL["samples_add"], *columns, [moment(one.at) for one in drawn])
+
+
 async def note_outcome(conn: asyncpg.Connection, gift: str, outcome: str, at: datetime) -> bool:
     """Note once what became of a gift. True if it was news."""
     status: str = await conn.execute(SQL["outcome"], f"{gift}.1", gift, outcome, at)
