@@ -11,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Header, Request, Response
 from msgspec import Meta, Struct
 
-from detector import cases, labels, store
+from detector import cases, labels, log, store
 from detector.contract import Asked, Judged, Label, Labelled, Left, Outcome, body_schema
 from detector.errors import DecisionUnknown, DetectorError, GiftConflict, Malformed
 from detector.scoring import Question
@@ -126,7 +126,9 @@ def add_labels(routes: APIRouter, pool: asyncpg.Pool, allow: Allow, own: Own) ->
         listed = body if isinstance(body, list) else [body]
         prefix = "" if await own(authorization) else f"{client}:"
         async with pool.acquire() as conn, conn.transaction():
-            answers = await labels.note(conn, [(prefix + one.gift, one) for one in listed], client)
+            told = [(prefix + one.gift, one) for one in listed]
+            answers = await labels.note(conn, told, client)
+            await log.append(conn, labels.events(told, answers, client))
         if isinstance(body, list):
             return json({"results": [in_list(one, answer) for one, answer in zip(listed, answers, strict=True)]})
         if isinstance(answers[0], DetectorError):

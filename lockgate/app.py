@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 import detector.api
 import detector.case_api
+import detector.list_api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
@@ -222,6 +223,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     ledger.api.add_sending(app, access, works.send)
     app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))
+    app.include_router(detector.list_api.router(works.pool, allow))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
