@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").g
 HITS = msgspec.json.Decoder(list[Hit])
 TO_JSON = msgspec.json.Encoder()
 MEMORY_US = 2 * HORIZON_US  # how far back labels count
+FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 RECORDED = (
     "id", "at", "seq", "look", "sender", "recipient", "amount", "ip", "device", "tier", "verdict", "refused", "hits",
@@ -57,7 +58,8 @@ async def load(
     since = [moment(max(last_at, now - HORIZON_US)) for last_at in known]
     roles, names, taught = [key[0] for key in stale], [key[2:] for key in stale], activity.memory is not None
     anybody = Party()
-    for row in await conn.fetch(SQL["load"], stale, roles, names, since, taught):
+    upto = moment(until[0]) if until else FOR_EVER
+    for row in await conn.fetch(SQL["load"], stale, roles, names, since, taught, upto):
         key, at, seq, sender, recipient, amount, ip, device, tier, fingerprint, verdict, name, digest = row
         at_us = micros(at)
         if until and (at_us, seq) >= until:
