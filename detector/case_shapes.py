@@ -269,8 +269,8 @@ class Alike(Struct):
 class Explanation(Struct):
     """Why one decision fell as it did, and what would have changed it. Computed when asked.
 
-    `replayed`: taken again from the record, the decision is itself to the bit (law 11), so that its turns may be believed;
-    None where it cannot be taken again. `replay_note` says so in words.
+    `replayed`: taken again from the record, the decision is itself to the bit (law 11), so that its turns may be
+    believed; None where it cannot be taken again. `replay_note` says so in words.
     """
 
     gift: str

@@ -1,4 +1,4 @@
-"""Why one decision fell as it did: its causes, and the model's part. Pure: from the record alone, computed when asked."""
+"""Why one decision fell as it did: its causes, the model's part, its turns. Pure: computed from the record alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detector.case_shapes import Alike, Cause, Contribution, Explanation, Graph, ModelSaid, Past, Turn
+from detector.case_shapes import Cause, Contribution, Explanation, ModelSaid, Turn
 from detector.feature_table import HASH, NAMES, TABLE
-from detector.gift import Hit, Verdict, micros, stamp
+from detector.gift import Hit, Verdict, stamp
 from detector.limits import Limit
 from detector.model_vector import vectors
 from detector.policy import Policy
@@ -84,7 +84,9 @@ def cause(hit: Hit, policy: Policy | None) -> Cause:
         description, false_alarms = rules[hit.name].description, rules[hit.name].false_alarms or None
         if hit.by == "degraded":
             nulls = ", ".join(name for name, value in hit.seen.items() if value is None)
-            description = f"could not be told, since {nulls or 'a part of it'} was not known, and so holds: {description}"
+            description = (
+                f"could not be told, since {nulls or 'a part of it'} was not known, and so holds: {description}"
+            )
     elif hit.by == "degraded":
         description = DEGRADED.get(hit.name, f"the model could not be used ({hit.name.removeprefix('model_')})")
     elif hit.by == "ledger":

@@ -1,7 +1,7 @@
 """Who is near a gift: the orgs two steps out, what went between them, and what is known of them. Law: bounded in width.
 
-A step takes from each org its largest ties alone, so that a hub costs what a family does; where one was too wide to show
-whole, `cut` says so.
+A step takes from each org its largest ties alone, so that a hub costs what a family does; where one was too wide to
+show whole, `cut` says so.
 """
 
 from __future__ import annotations

@@ -107,7 +107,9 @@ async def fill(conn: asyncpg.Connection, activity: Activity, keys: Sequence[str]
     since, upto = moment(until[0] - HORIZON_US), moment(until[0])
     gifts = await conn.fetchval(store.SQL["busy"], roles, names, since, upto, MOST_EVENTS + 1)
     if gifts > MOST_EVENTS:
-        return f"its parties, address and device had over {MOST_EVENTS:,} gifts in the 30 days before: too many to go over"
+        return (
+            f"its parties, address and device had over {MOST_EVENTS:,} gifts in the 30 days before: too many to go over"
+        )
     for key in keys:
         activity.new(key)
     await store.load(conn, activity, keys, until[0], until)

@@ -156,7 +156,7 @@ def own_tracks(activity: Activity, gift: Gift) -> list[Any]:
     """The tracks that a gift's own event is in, as `Activity.tell` chose them."""
     owners = [("sender", gift.sender), ("recipient", gift.recipient)]
     owners += [(role, getattr(gift, role)) for role in activity.extra if getattr(gift, role) is not None]
-    event = Event(0, *[getattr(gift, name) for name in GIVEN[:6]], admitted=True, fingerprint=gift.fingerprint)
+    event = Event(0, gift.sender, gift.recipient, gift.amount, gift.ip, gift.device, gift.tier, True, gift.fingerprint)
     found = []
     for role, owner in owners:
         state = activity.states.get(PREFIX[role] + owner)

@@ -1,8 +1,8 @@
 """What would have changed a verdict: the smallest change of amount, time or counterpart, each with all else as it was.
 
-Law: nothing is said that was not decided. A change is told only where the decision, taken again with it, falls otherwise;
-where none is told, none was found among those tried, and the words say which they were. Searches are bounded: a grid
-of where verdicts are likely to turn, then sections of the stretch next to the gift's own value, down to the last unit.
+Law: nothing is said that was not decided. A change is told only where the decision, taken again with it, falls
+otherwise; where none is told, none was found among those tried, and the words say which they were. Searches are
+bounded: a grid of where verdicts are likely to turn, then halves of the stretch before the first, to the last unit.
 """
 
 from __future__ import annotations
@@ -163,7 +163,9 @@ def of_counterpart(then: Rebuilt, own: Verdict, known: Sequence[Gift]) -> Turn:
     verdicts = [(again(then, other).verdict, other.recipient, words) for other, words in tried]
     turned = [one for one in verdicts if better(own, one[0])]
     if not turned:
-        words = f"no other recipient was found that turns it: {len(known)} the sender gave to and one unknown were tried"
+        words = (
+            f"no other recipient was found that turns it: {len(known)} the sender gave to and one unknown were tried"
+        )
         return Turn("counterpart", gift.recipient, None, None, words)
     verdict, recipient, words = min(turned, key=lambda one: aim(own, one[0]))
     to = "unknown" if recipient == STRANGER else recipient

@@ -23,7 +23,7 @@ def span(seconds: int) -> str:
     >>> span(45), span(3_600), span(90_061), span(0)
     ('45 s', '1 h', '1 d 1 h', '0 s')
     """
-    parts = []
+    parts: list[tuple[int, str]] = []
     for size, unit in UNITS:
         count, seconds = divmod(seconds, size)
         if count or parts:

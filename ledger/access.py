@@ -24,6 +24,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "owner": frozenset({"transfers:write", "transfers:read", "balance:read"}),
     "reader": frozenset({"transfers:read", "balance:read"}),
     "service": frozenset({"score:write", "score:read", "labels:write"}),
+    "analyst": frozenset({"cases:read"}),
 }
 ORG_ROLES: Final = frozenset({"owner", "reader"})
 # A process hears of revocations this often, and trusts what it remembers for so long after it last heard.
@@ -61,6 +62,17 @@ class Access:
         if scope not in ROLES.get(actor.role, ()):
             raise Forbidden(f"a key of role {actor.role!r} may not do this; it needs the scope {scope!r}")
         return actor
+
+    async def reader(self, authorization: str | None, widely: str, narrowly: str) -> str | None:
+        """None for a key with the scope `widely`; for one that has `narrowly` alone, whose it is.
+
+        Raises Forbidden for a key with neither.
+        """
+        try:
+            await self.actor(authorization, widely)
+        except Forbidden:
+            return (await self.actor(authorization, narrowly)).name
+        return None
 
     async def own(self, authorization: str | None, scope: str) -> str:
         """The org that the key is bound to, if its role has the scope."""

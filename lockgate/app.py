@@ -18,10 +18,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import detector.api
+import detector.explain_api
 import ledger.api
 import ledger.platform
 from detector.contract import Judged
 from detector.errors import DetectorError
+from detector.explaining import Explainer
 from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
@@ -198,9 +200,13 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     async def own(authorization: str | None) -> bool:
         return (await access.actor(authorization, "labels:write")).role == "platform"
 
+    async def reader(authorization: str | None) -> str | None:
+        return await access.reader(authorization, "cases:read", "score:read")
+
     ledger.api.add_sending(app, access, works.send)
     app.include_router(ledger.api.router(works.pool, access, settings.lock_s))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
+    app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
