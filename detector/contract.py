@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,6 +20,7 @@ __all__ = [
     "Judged",
     "Label",
     "Labelled",
+    "Left",
     "Outcome",
     "Parties",
     "Sitting",
@@ -43,7 +44,9 @@ class Sitting(Protocol):
     """A batch being judged inside the caller's transaction; `now` is its moment in microseconds.
 
     The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
-    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first.
+    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. `stop` says that
+    the ledger holds a gift although it was approved; `tell_desk` comes last: what was held waits in a case, for
+    `hold_s` from `at` (or from its decision), and what `left` leaves its own.
     """
 
     now: int
@@ -55,7 +58,19 @@ class Sitting(Protocol):
     def decide(self, gift: Gift, *, at: int | None = None) -> Decision: ...
     def turn_away(self, gift: Gift, reason: str, *, at: int | None = None) -> Decision: ...
     async def record(self, conn: Any) -> None: ...
+    def stop(self, decision: Decision, reason: str) -> None: ...
+    async def tell_desk(
+        self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
+    ) -> None: ...
     def close(self, *, committed: bool) -> None: ...
+
+
+class Left(NamedTuple):
+    """A held gift that ended without a ruling: its case is told how and when."""
+
+    gift: str
+    standing: Literal["cancelled", "settled", "returned", "lapsed"]
+    at: datetime
 
 
 class Asked(Struct, forbid_unknown_fields=True):

@@ -8,7 +8,10 @@ DetectorError
 ├── GiftConflict            a gift id that was judged with other fields
 ├── GiftUnknown             a gift that was never judged here
 ├── LabelConflict           a gift that is known as the opposite
-└── DecisionUnknown         a decision that was never taken
+├── DecisionUnknown         a decision that was never taken
+├── CaseUnknown             a case, or a ruling in it, that does not exist
+├── CaseConflict            somebody else did something with the case, or a gift of it, before
+└── NotYours                a ruling that this person may not make, or not confirm
 """
 
 
@@ -84,3 +87,24 @@ class DecisionUnknown(DetectorError):
 
     status = 404
     code = "not_found"
+
+
+class CaseUnknown(DetectorError):
+    """There is no such case, or no such ruling in it."""
+
+    status = 404
+    code = "not_found"
+
+
+class CaseConflict(DetectorError):
+    """Somebody was there before: who did what, and when."""
+
+    status = 409
+    code = "case_conflict"
+
+
+class NotYours(DetectorError):
+    """Another person has to do this (law 13), or a lead."""
+
+    status = 403
+    code = "forbidden"

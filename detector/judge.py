@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
 
-from detector import serving, store
+from detector import cases, serving, store
 from detector.activity import Activity, State
+from detector.contract import Left
 from detector.decide import FIRST, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
 from detector.gift import Decision, Gift, Opinion, Parties
@@ -106,6 +108,10 @@ class Detector:
         if self.wanted:
             await self.served(conn, await store.model_named(conn, self.wanted))
 
+    async def left(self, conn: asyncpg.Connection, gone: Sequence[Left]) -> None:
+        """Held gifts that ended without a ruling, and without a sitting, leave their cases."""
+        await cases.move(conn, [], gone)
+
     def fault(self) -> tuple[str, str] | None:
         """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""
         if self.policy is None or self.policy.model is None:
@@ -135,6 +141,7 @@ class Sitting:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
+        self.stopped: list[tuple[Decision, str]] = []
         self.now = 0
 
     async def refresh(self, conn: asyncpg.Connection, now: int) -> None:
@@ -216,6 +223,17 @@ class Sitting:
 
     async def record(self, conn: asyncpg.Connection) -> None:
         await store.record(conn, self.decisions)
+
+    def stop(self, decision: Decision, reason: str) -> None:
+        """The ledger holds a gift although it was approved: its case says why."""
+        self.stopped.append((decision, f"ledger:{reason}"))
+
+    async def tell_desk(
+        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
+    ) -> None:
+        """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction."""
+        come = cases.drafts(self.decisions, self.stopped, hold_s, at)
+        await cases.move(conn, come, left)
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

@@ -18,17 +18,19 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import detector.api
+import detector.case_api
 import detector.explain_api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
+from detector.case_work import Person
 from detector.contract import Judged
 from detector.errors import DetectorError
 from detector.explaining import Explainer
 from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
-from ledger.access import Access
+from ledger.access import ROLES, Access
 from ledger.errors import LedgerError
 from ledger.funding import Terms
 from ledger.gate import Gate
@@ -44,7 +46,7 @@ MOST_FAILED = 20
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
-    "detector.keys", "detector.decisions",
+    "detector.keys", "detector.decisions", "detector.cases", "detector.case_gifts", "detector.case_keys",
 )  # fmt: skip
 ALONE = "judges by limits and rules alone: the active generation names no model"
 JUDGES = "judges by limits, rules and the model's score"
@@ -204,8 +206,13 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     async def reader(authorization: str | None) -> str | None:
         return await access.reader(authorization, "cases:read", "score:read")
 
+    async def person(authorization: str | None, scope: str) -> Person:
+        actor = await access.actor(authorization, scope)
+        return Person(actor.name, detector.case_api.ASSIGN in ROLES[actor.role])
+
     ledger.api.add_sending(app, access, works.send)
-    app.include_router(ledger.api.router(works.pool, access, settings.lock_s))
+    app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
+    app.include_router(detector.case_api.router(works.pool, person))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
     app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader))
     terms = Terms(settings.giftable_origins, settings.clearing_s)

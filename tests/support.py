@@ -202,7 +202,7 @@ class House:
         return await funding.expire_due(self.pool)
 
     async def cancel(self, sender: str, transfer: str) -> asyncpg.Record:
-        return await settlement.cancel(self.pool, sender, transfer)
+        return await settlement.cancel(self.pool, self.works.detector, sender, transfer)
 
     async def transfer(self, name: str) -> asyncpg.Record:
         row = await self.pool.fetchrow("select * from ledger.transfers where id = $1", name)
@@ -242,6 +242,10 @@ TIMES = [
     ("ledger.entries", "at"),
     ("detector.decisions", "at"),
     ("detector.labels", "at"),
+    *(("detector.cases", name) for name in ("opened_at", "deadline", "claimed_until", "ended_at")),
+    *(("detector.case_gifts", name) for name in ("at", "deadline", "left_at")),
+    ("detector.case_keys", "at"),
+    *(("detector.rulings", name) for name in ("at", "deadline", "second_at")),
     ("detector.labels", "label_at"),
 ]
 
