@@ -12,10 +12,10 @@ from typing import Any
 import asyncpg
 
 from detector import store
-from detector.alike import MOST_PAST, alike, reasons_of
-from detector.case_shapes import Explanation
+from detector.alike import MOST_CASES, MOST_GIFTS, Stopped, alike
+from detector.case_shapes import Alike, Explanation
 from detector.decide import FIRST
-from detector.errors import DecisionUnknown
+from detector.errors import CaseUnknown, DecisionUnknown, GiftUnknown
 from detector.explain import explanation
 from detector.neighbourhood import graph, timeline
 from detector.rebuilding import Shelf, known, rebuild
@@ -63,6 +63,17 @@ class Explainer:
             "alike": await self.alike(conn, row, gift) if client is None else [],
         }
 
-    async def alike(self, conn: asyncpg.Connection, row: Any, gift: str) -> list[Any]:
-        mine = {"reasons": reasons_of(row["hits"]), "amount": row["amount"], "score": row["score"]}
-        return alike(mine, await conn.fetch(store.SQL["ruled"], MOST_PAST, gift))
+    async def alike(self, conn: asyncpg.Connection, row: Any, gift: str) -> list[Alike]:
+        reasons = frozenset(hit.reason for hit in store.HITS.decode(row["hits"]))
+        past = await conn.fetch(store.SQL["ruled"], MOST_CASES, MOST_GIFTS, gift)
+        return alike(Stopped(reasons, row["amount"], row["score"]), past)
+
+    async def decision(self, case: str, gift: str | None) -> str:
+        """The decision that brought a gift into a case; of its most pressing gift where none is named."""
+        row = await self.pool.fetchrow(store.SQL["case_decision"], case, gift)
+        if not row["known"]:
+            raise CaseUnknown(f"no case {case!r}; GET /v1/cases lists those there are")
+        if row["decision"] is None:
+            raise GiftUnknown(f"case {case!r} holds no gift {gift!r}; GET /v1/cases/{case} lists those it holds")
+        name: str = row["decision"]
+        return name

@@ -214,7 +214,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
     app.include_router(detector.case_api.router(works.pool, person))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
-    app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader))
+    app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))

@@ -26,7 +26,10 @@ RULES = (
     + limit("crowd", "ip", "24h", action="hold", count=9)
     + limit("tiers", "tier", "24h", action="hold", value=5_000 * CREDIT)
     + rule("stranger", "pair_count_30d = 0 and amount > 100000000")
-    + rule("quick", "sender_gap_s < 1 and recipient_age_s >= 0 and not same_owner and identity = 'full' and amount > 100000000")
+    + rule(
+        "quick",
+        "sender_gap_s < 1 and not same_owner and identity = 'full' and amount > 100000000",
+    )
     + rule("unknown", "topup_age_s < 5 and amount > 200000000", "block")
     + rule("settled", "look > 1 and recipient_sum_24h > 250000000 and device_senders_24h >= 2")
 )
