@@ -18,8 +18,7 @@ from detector.decide import FIRST
 from detector.errors import CaseUnknown, DecisionUnknown, GiftUnknown
 from detector.explain import explanation
 from detector.neighbourhood import graph, timeline
-from detector.rebuilding import Shelf, known, rebuild
-from detector.rebuilt import Rebuilt
+from detector.rebuilding import Found, Shelf, elsewhere, gather, rebuild
 
 
 @dataclass(slots=True)
@@ -40,7 +39,7 @@ class Explainer:
         async with self.turn:
             async with self.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
                 told = await self.read(conn, names, client)
-            return await asyncio.to_thread(explanation, **told)
+            return await asyncio.to_thread(composed, **told)
 
     async def read(self, conn: asyncpg.Connection, names: list[str], client: str | None) -> dict[str, Any]:
         """Everything that an explanation is made of."""
@@ -50,14 +49,12 @@ class Explainer:
         row = rows[0]
         gift = row["id"].rpartition(".")[0]
         firsts = [row] if row["look"] == FIRST else await conn.fetch(store.SQL["decision_whole"], [f"{gift}.{FIRST}"])
-        then = await rebuild(conn, self.shelf, row, firsts[0] if firsts else None)
         parties = row["sender"], row["recipient"]
         return {
             "row": row,
             "policy": await self.shelf.policy(conn, row["generation"]),
             "model": await self.shelf.model(conn, row["model"]) if row["model"] else None,
-            "then": then,
-            "known": await known(conn, self.shelf, then) if isinstance(then, Rebuilt) and row["look"] == FIRST else [],
+            "found": await gather(conn, self.shelf, row, firsts[0] if firsts else None),
             "timeline": await timeline(conn, parties, row["at"], gift, client),
             "graph": await graph(conn, parties, row["at"], client),
             "alike": await self.alike(conn, row, gift) if client is None else [],
@@ -77,3 +74,11 @@ class Explainer:
             raise GiftUnknown(f"case {case!r} holds no gift {gift!r}; GET /v1/cases/{case} lists those it holds")
         name: str = row["decision"]
         return name
+
+
+def composed(found: Found | str, **rest: Any) -> Explanation:
+    """The explanation of what was read; from here on nothing is waited for."""
+    if isinstance(found, str):
+        return explanation(then=found, known=[], **rest)
+    then = rebuild(found)
+    return explanation(then=then, known=elsewhere(found, then), **rest)

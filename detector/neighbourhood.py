@@ -65,28 +65,22 @@ def edge(row: Mapping[str, Any]) -> Edge:
 
 def step(ties: Iterable[Edge], front: Sequence[str], steps: dict[str, int], most: int) -> tuple[list[str], bool]:
     """One step out: the new orgs with the largest ties to each org of the front, and whether any were left out."""
-    found: dict[str, None] = {}
-    left_out = False
-    near = sorted(ties, key=weight)
-    for org in front:
-        beyond = dict.fromkeys(other for one in near for other in others(one, org) if other not in steps)
-        left_out = left_out or len(beyond) > most
-        found |= dict.fromkeys(list(beyond)[:most])
+    beyond: dict[str, dict[str, None]] = {org: {} for org in front}
+    for one in sorted(ties, key=weight):
+        for org, other in ((one.sender, one.recipient), (one.recipient, one.sender)):
+            if org in beyond and other not in steps:
+                beyond[org][other] = None
+    found = dict.fromkeys(other for near in beyond.values() for other in list(near)[:most])
     room = max(0, MOST_NODES - len(steps))
     out = list(found)[:room]
-    steps |= dict.fromkeys(out, 1 + max(steps[org] for org in front) if front else 0)
-    return out, left_out or len(found) > room
+    left_out = len(found) > room or any(len(near) > most for near in beyond.values())
+    steps |= dict.fromkeys(out, 1 + max((steps[org] for org in front), default=0))
+    return out, left_out
 
 
 def weight(edge: Edge) -> tuple[int, int, str, str]:
     """Ties with stopped gifts first, then the largest."""
     return -edge.stopped, -edge.amount, edge.sender, edge.recipient
-
-
-def others(edge: Edge, org: str) -> list[str]:
-    if org == edge.sender:
-        return [edge.recipient]
-    return [edge.sender] if org == edge.recipient else []
 
 
 def drawn(steps: Mapping[str, int], ties: Iterable[Edge], frauds: Mapping[str, int], cut: bool) -> Graph:

@@ -1,30 +1,33 @@
 """Reads what a recorded decision can be taken again from. Law: what came before its gift, and nothing after.
 
-A decision that cannot be taken again is no fault: `rebuild` then says in words why, and explanations do without.
+A decision that cannot be taken again is no fault: `gather` then says in words why, and explanations do
+without. Reading and rebuilding are apart, since only the first needs the database, and the second keeps a core busy.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncpg
 import msgspec
+from msgspec import structs
 
 from detector import serving, store
 from detector.activity import HORIZON_US, Activity
 from detector.decide import FIRST
 from detector.feature_table import HASH
-from detector.gift import Gift, micros, moment
+from detector.gift import Gift, Opinion, micros, moment
 from detector.parties import look_at, memory
 from detector.policy import Policy, read
 from detector.rebuilt import First, Rebuilt, gift_of, silence
 from detector.serving import Serving
 
-# Reading and teaching 20,000 events takes about a second; a party with more is a hub whose windows no one gift turns.
-MOST_EVENTS = 20_000
+# Going over 10,000 events takes about half a second; a party with more is a hub, which no one gift turns.
+MOST_EVENTS = 10_000
+MOST_OF_KNOWN = 500  # gifts of such a one: more would take longer than they tell
 MOST_KNOWN = 3  # counterparts of the sender that are tried in place of the recipient
 MOST_SENT = 200  # gifts of the sender that they are looked for in
 MOST_KEPT = 2  # models; explanations load their own, so that they share nothing with a gate
@@ -66,7 +69,46 @@ class Shelf:
         return await serving.load(conn, hashes[0], self.trusted_key)
 
 
-async def rebuild(conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any], first: Any) -> Rebuilt | str:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is on record of some keys before a moment, by its events and labels."""
+
+    keys: list[str]
+    until: tuple[int, int]
+    events: list[Any]
+    labels: list[Any]
+
+    def relived(self, activity: Activity) -> Activity:
+        for key in self.keys:
+            activity.new(key)
+        store.relive(activity, self.events, self.until)
+        if activity.memory:
+            store.relearn(activity, self.labels, self.until)
+        return activity
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was read of a decision: its row and its gift's first one, each with its policy and past, and its model.
+
+    `others` are earlier gifts of the sender, by which its other counterparts are known.
+    """
+
+    row: Mapping[str, Any]
+    policy: Policy
+    past: Past
+    serving: Serving | None
+    silent: Opinion | None
+    first: Mapping[str, Any] | None = None
+    first_policy: Policy | None = None
+    first_past: Past | None = None
+    others: Sequence[tuple[Mapping[str, Any], Policy | None]] = ()
+
+
+# --- reading ---
+
+
+async def gather(conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any], first: Any) -> Found | str:
     """What a decision is taken again from, or why it cannot be; `first` is the row of its gift's first look."""
     policy = await shelf.policy(conn, row["generation"])
     unjudged = unfit(row, policy)
@@ -79,13 +121,28 @@ async def rebuild(conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any]
             return f"its model {row['model']} is not to be had any more: {judged.detail}"
     elif policy.model and (silent is None or silent.hit is None):
         return "what kept its model from judging was not recorded"
-    gift, at = gift_of(row, policy), micros(row["at"])
-    activity = Activity(policy.shapes, memory if policy.model else None)
-    crowd = await fill(conn, activity, activity.keys(gift), (at, row["seq"]))
-    if crowd:
-        return crowd
-    earlier = await first_of(conn, shelf, gift, row, first, judged) if gift.look != FIRST else None
-    return earlier if isinstance(earlier, str) else Rebuilt(gift, at, policy, activity, judged, silent, earlier)
+    gift, until = gift_of(row, policy), (micros(row["at"]), row["seq"])
+    others = await known(conn, shelf, gift, until[0]) if gift.look == FIRST else []
+    keys = Activity(policy.shapes, memory if policy.model else None).keys(gift)
+    past = await before(conn, [*keys, *("o:" + other["recipient"] for other, _ in others)], until, policy)
+    if isinstance(past, str):
+        return past
+    found = Found(row, policy, past, judged, silent, others=others)
+    return found if gift.look == FIRST else await with_first(conn, shelf, found, first)
+
+
+async def with_first(conn: asyncpg.Connection, shelf: Shelf, found: Found, first: Any) -> Found | str:
+    """A later look builds on the first."""
+    if first is None:
+        return "the first look at its gift is not on record"
+    policy, past = await shelf.policy(conn, first["generation"]), None
+    if found.serving:
+        keys = Activity((), memory).keys(gift_of(first, policy, FIRST))
+        read = await before(conn, keys, (micros(first["at"]), first["seq"]), found.policy)
+        if isinstance(read, str):
+            return read
+        past = read
+    return replace(found, first=first, first_policy=policy, first_past=past)
 
 
 def unfit(row: Mapping[str, Any], policy: Policy | None) -> str:
@@ -101,54 +158,73 @@ def unfit(row: Mapping[str, Any], policy: Policy | None) -> str:
     return ""
 
 
-async def fill(conn: asyncpg.Connection, activity: Activity, keys: Sequence[str], until: tuple[int, int]) -> str:
-    """Bring what came before a moment into activity; what keeps it from that, if anything does."""
-    roles, names = [key[0] for key in keys], [key[2:] for key in keys]
-    since, upto = moment(until[0] - HORIZON_US), moment(until[0])
-    gifts = await conn.fetchval(store.SQL["busy"], roles, names, since, upto, MOST_EVENTS + 1)
-    if gifts > MOST_EVENTS:
-        return (
-            f"its parties, address and device had over {MOST_EVENTS:,} gifts in the 30 days before: too many to go over"
-        )
-    for key in keys:
-        activity.new(key)
-    await store.load(conn, activity, keys, until[0], until)
-    return ""
+async def before(
+    conn: asyncpg.Connection, keys: Sequence[str], until: tuple[int, int], policy: Policy, most: int | None = None
+) -> Past | str:
+    """What came before a moment, or what keeps it from being gone over."""
+    most = MOST_EVENTS if most is None else most
+    roles, names, since = store.columns(keys, [until[0] - HORIZON_US] * len(keys))
+    gifts = await conn.fetchval(store.SQL["busy"], roles, names, since[0], moment(until[0]), most + 1)
+    if gifts > most:
+        return f"its parties, address and device had over {most:,} gifts in the 30 days before: too many to go over"
+    taught = policy.model is not None
+    events = await conn.fetch(store.SQL["load"], keys, roles, names, since, taught, moment(until[0]))
+    remembered = [key for key in keys if taught and memory(key)]
+    asked = store.columns(remembered, [until[0] - store.MEMORY_US] * len(remembered))
+    labels = await conn.fetch(store.SQL["load_labels"], remembered, *asked) if remembered else []
+    return Past(list(keys), until, events, labels)
 
 
-async def first_of(
-    conn: asyncpg.Connection, shelf: Shelf, gift: Gift, row: Mapping[str, Any], first: Any, judged: Serving | None
-) -> First | str:
-    """What a later look builds on. Its model goes by the first look's features, or by what they would have been."""
-    if first is None:
-        return "the first look at its gift is not on record"
-    at = micros(first["at"])
-    kept = first["features"] if first["feature_table"] == HASH else None
-    before = gift_of(first, await shelf.policy(conn, first["generation"]), FIRST)
-    if judged is None:
-        return First(before, at)
-    then = Activity((), memory)
-    crowd = await fill(conn, then, then.keys(before), (at, first["seq"]))
-    if crowd:
-        return crowd
-    if kept:
-        return First(before, at, then, tuple(msgspec.json.decode(kept)))
-    # No model judged then: the later look read the features with the facts that it knew itself.
-    return First(msgspec.structs.replace(gift, tier=before.tier), at, then, look_at(gift, then, at)[0])
-
-
-async def known(conn: asyncpg.Connection, shelf: Shelf, then: Rebuilt) -> list[Gift]:
-    """The gift as it would be to each of the sender's latest counterparts, whose activity is read, too."""
-    since = moment(then.at - HORIZON_US)
+async def known(
+    conn: asyncpg.Connection, shelf: Shelf, gift: Gift, at: int
+) -> list[tuple[Mapping[str, Any], Policy | None]]:
+    """The sender's latest gift to each of its latest counterparts, but those that are hubs."""
     rows = await conn.fetch(
-        store.SQL["counterparts"], then.gift.sender, since, moment(then.at), MOST_SENT, MOST_KNOWN, then.gift.recipient
+        store.SQL["counterparts"],
+        gift.sender,
+        moment(at - HORIZON_US),
+        moment(at),
+        MOST_SENT,
+        MOST_KNOWN,
+        gift.recipient,
     )
+    since, upto = moment(at - HORIZON_US), moment(at)
     found = []
     for row in rows:
-        key = "o:" + row["recipient"]
-        if not await fill(conn, then.activity, [key], (then.at, 0)):
-            found.append(to_other(then, row, await shelf.policy(conn, row["generation"])))
+        gifts = await conn.fetchval(store.SQL["busy"], ["o"], [row["recipient"]], since, upto, MOST_OF_KNOWN + 1)
+        if gifts <= MOST_OF_KNOWN:
+            found.append((row, await shelf.policy(conn, row["generation"])))
     return found
+
+
+# --- rebuilding ---
+
+
+def rebuild(found: Found) -> Rebuilt:
+    """What a decision is taken again from; a look is built on the activity of before, and a later one on the first."""
+    policy, gift, at = found.policy, gift_of(found.row, found.policy), micros(found.row["at"])
+    activity = found.past.relived(Activity(policy.shapes, memory if policy.model else None))
+    first = first_of(found, gift) if found.first else None
+    return Rebuilt(gift, at, policy, activity, found.serving, found.silent, first)
+
+
+def first_of(found: Found, gift: Gift) -> First:
+    """What a later look builds on. Its model goes by the first look's features, or by what they would have been."""
+    assert found.first is not None
+    at, kept = micros(found.first["at"]), found.first["features"]
+    own = gift_of(found.first, found.first_policy, FIRST)
+    if found.first_past is None:
+        return First(own, at)
+    then = found.first_past.relived(Activity((), memory))
+    if kept and found.first["feature_table"] == HASH:
+        return First(own, at, then, tuple(msgspec.json.decode(kept)))
+    # No model judged then: the later look read the features with the facts that it knew itself.
+    return First(structs.replace(gift, tier=own.tier), at, then, look_at(gift, then, at)[0])
+
+
+def elsewhere(found: Found, then: Rebuilt) -> list[Gift]:
+    """The gift as it would be to the sender's other counterparts."""
+    return [to_other(then, row, policy) for row, policy in found.others]
 
 
 def to_other(then: Rebuilt, row: Mapping[str, Any], policy: Policy | None) -> Gift:
@@ -158,4 +234,4 @@ def to_other(then: Rebuilt, row: Mapping[str, Any], policy: Policy | None) -> Gi
     age_s = None if there.recipient_age_s is None else there.recipient_age_s + older_s
     facts = {"recipient_age_s": age_s, "same_owner": there.same_owner, "recipient_tier": there.recipient_tier}
     told = {name: fact for name, fact in facts.items() if fact is not None}
-    return msgspec.structs.replace(then.gift, recipient=there.recipient, **told)
+    return structs.replace(then.gift, recipient=there.recipient, **told)

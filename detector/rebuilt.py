@@ -113,7 +113,7 @@ def spare(memory: Any) -> Any:
     """A copy of a party whose short lists may forget; its tracks are shared, since a look only reads them."""
     found = copy.copy(memory)
     if isinstance(found, Party):
-        found.habit = copy.deepcopy(found.habit)
+        found.habit = found.habit.spare()
         found.funders, found.recipients = copy.copy(found.funders), copy.copy(found.recipients)
     return found
 

@@ -12,8 +12,9 @@ import pytest
 from detector import labels, store
 from detector.contract import Asked, Label
 from detector.explaining import Explainer
-from detector.rebuilding import Shelf, rebuild
-from detector.rebuilt import Rebuilt, again, differences
+from detector.rebuilding import Found, Shelf, rebuild
+from detector.rebuilding import gather as gather_past
+from detector.rebuilt import again, differences
 from detector.scoring import Question
 from tests.support import CREDIT, House, gather, limit, rule
 
@@ -110,9 +111,9 @@ async def taken_again(conn: asyncpg.Connection, shelf: Shelf, name: str) -> list
     gift = name.rpartition(".")[0]
     (row,) = await conn.fetch(store.SQL["decision_whole"], [name])
     (first,) = await conn.fetch(store.SQL["decision_whole"], [f"{gift}.1"])
-    then = await rebuild(conn, shelf, row, first)
-    assert isinstance(then, Rebuilt), then
-    return differences(again(then), row)
+    found = await gather_past(conn, shelf, row, first)
+    assert isinstance(found, Found), found
+    return differences(again(rebuild(found)), row)
 
 
 async def test_an_explanation_leaves_a_gate_as_it_was(house: House, parcel: bytes) -> None:
