@@ -9,17 +9,16 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from detector.contract import Context, Party
+from detector.contract import Act, Context, Party
 
 Kind = Literal["hold", "sample"]
 CaseStatus = Literal["open", "claimed", "ended"]
 # waiting: a ruling still counts. The rest say how the gift left the case.
 Standing = Literal["waiting", "released", "blocked", "returned", "cancelled", "settled", "lapsed"]
-Act = Literal["release", "block", "return", "freeze"]
 RulingStatus = Literal["done", "proposed", "refused", "lapsed"]
 ListName = Literal["allow", "block"]
 Listable = Literal["org", "ip", "device", "fingerprint", "domain"]
-Text = Annotated[str, Meta(min_length=1, max_length=4_000)]
+Text = Annotated[str, Meta(min_length=1, max_length=4_000, pattern=r"^[^\x00]+$")]
 
 
 class CaseGift(Struct):
@@ -176,6 +175,35 @@ class ListEntry(Struct):
     expires_at: str | None
     removed_at: str | None = None
     removed_by: str | None = None
+
+
+class ListPage(Struct):
+    """One page of list entries, oldest first; `next` is the cursor of the page after it."""
+
+    entries: list[ListEntry]
+    next: int | None
+
+
+class AuditEvent(Struct):
+    """One event of the log. `body` is the JSON text that was hashed."""
+
+    seq: int
+    link: int
+    at: str
+    kind: str
+    subject: str
+    actor: str
+    body: str
+    hash: str
+
+
+class AuditPage(Struct):
+    """One page of the log in order; `next` is the cursor of the page after it. `head` is worth keeping elsewhere: a
+    tail that is cut off together with it shows only there."""
+
+    events: list[AuditEvent]
+    next: int | None
+    head: str
 
 
 # --- an explanation ---

@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 import asyncpg
 import msgspec
 
-from detector import events
+from detector import log
 from detector.contract import Left
-from detector.events import SYSTEM, Told
 from detector.gathering import SPAN, Desk, Draft, Gathered, Open, gather
 from detector.gift import Decision, Verdict, moment
+from detector.log import SYSTEM, Told
 from detector.store import SQL
 
 ENCODE = msgspec.json.Encoder().encode
@@ -28,12 +28,17 @@ def drafts(
     decisions: Iterable[Decision], stopped: Iterable[tuple[Decision, str]], hold_s: int | None, at: datetime | None
 ) -> list[Draft]:
     """What was held, by the detector or in spite of its approval; a hold lasts `hold_s` from `at`, or its decision."""
-    held = [(one, one.reasons) for one in decisions if one.verdict is Verdict.HOLD]
-    held += [(one, [*one.reasons, reason]) for one, reason in stopped]
+    held = [(one, against(one)) for one in decisions if one.verdict is Verdict.HOLD]
+    held += [(one, [*against(one), reason]) for one, reason in stopped]
     return [
         draft(one, HOLD, reasons, None if hold_s is None else (at or moment(one.at)) + timedelta(seconds=hold_s))
         for one, reasons in held
     ]
+
+
+def against(one: Decision) -> list[str]:
+    """What speaks against a gift now: a reason that was waived does not."""
+    return [hit.reason for hit in one.hits if hit.waived_by is None]
 
 
 def draft(one: Decision, kind: str, reasons: list[str], deadline: datetime | None) -> Draft:
@@ -44,18 +49,22 @@ def draft(one: Decision, kind: str, reasons: list[str], deadline: datetime | Non
     )  # fmt: skip
 
 
-async def move(conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left]) -> None:
-    """Let gifts come to their cases and others leave theirs. The last locks that a transaction takes."""
+async def move(
+    conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left], also: Sequence[Told] = ()
+) -> None:
+    """Let gifts come to their cases and others leave theirs. The last locks that a transaction takes.
+
+    The log hears of it, and of `also`."""
     if not come and not left:
         return
     desk = await lock(conn, come, left)
     now = max([*(one.at for one in come), *(one.at for one in left)])
     gathered = gather(come, desk)
     told = await enter(conn, gathered, now)
-    told += await leave(conn, left)
-    touched = {gathered.last(case) for _, case in gathered.joined} | {one.subject for one in told}
-    told += await recount(conn, touched - gathered.merged.keys(), now)
-    await events.append(conn, told)
+    gone, said = await leave(conn, left)
+    touched = gone | {gathered.last(case) for _, case in gathered.joined}
+    ends = await recount(conn, touched, now)
+    await log.append(conn, [*also, *told, *said, *ends])
 
 
 async def lock(conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left]) -> Desk:
@@ -104,23 +113,47 @@ def absorbed(case: str, old: Sequence[str], gathered: Gathered) -> dict[str, lis
     return {"cases": taken} if taken else {}
 
 
-async def leave(conn: asyncpg.Connection, left: Sequence[Left]) -> list[Told]:
-    """Gifts that ended without a ruling leave; what was proposed about them lapses."""
+async def leave(conn: asyncpg.Connection, left: Sequence[Left]) -> tuple[set[str], list[Told]]:
+    """Gifts that ended without a ruling leave; what was proposed about them lapses. The cases, and what to tell."""
     if not left:
-        return []
+        return set(), []
     columns = [one.gift for one in left], [one.standing for one in left], [one.at for one in left]
     gone = await conn.fetch(SQL["case_gifts_leave"], *columns)
-    lapsed = await conn.fetch(SQL["rulings_lapse"], [row["decision_id"] for row in gone], False)
-    return [*(left_event(row) for row in gone), *(lapsed_event(row) for row in lapsed)]
+    lapsed = await conn.fetch(SQL["rulings_lapse"], [row["decision_id"] for row in gone])
+    told = [left_event(row) for row in gone] + [lapsed_event(row) for row in lapsed]
+    return {row["case_id"] for row in gone}, told
 
 
 def left_event(row: asyncpg.Record) -> Told:
     kind = "gift.hold_expired" if row["standing"] == "lapsed" else "gift.left"
-    return Told(kind, row["case_id"], SYSTEM, {"gift": row["gift_id"], "standing": row["standing"]})
+    return Told(kind, row["gift_id"], SYSTEM, {"case": row["case_id"], "standing": row["standing"]})
 
 
 def lapsed_event(row: asyncpg.Record) -> Told:
     return Told("ruling.lapsed", row["case_id"], SYSTEM, {"ruling": row["id"], "author": row["author"]})
+
+
+async def tidy(pool: asyncpg.Pool) -> int:
+    """Let claims and proposals lapse whose time has passed, a case at a time; how many cases."""
+    found = await pool.fetch(SQL["cases_lapsing"])
+    for (case,) in found:
+        async with pool.acquire() as conn, conn.transaction():
+            await lapse(conn, case)
+    return len(found)
+
+
+async def lapse(conn: asyncpg.Connection, case: str) -> None:
+    row = await conn.fetchrow(SQL["case_lock"], case)
+    assert row is not None, f"case {case} was found a moment ago, and cases are kept"
+    told = []
+    if row["claimed_by"] and row["claimed_until"] <= row["now"]:
+        await conn.execute(SQL["case_claim_lapse"], case)
+        told.append(Told("case.claim_lapsed", case, SYSTEM, {"of": row["claimed_by"]}))
+    lapsed = await conn.fetch(SQL["rulings_lapse_due"], case)
+    told += [lapsed_event(one) for one in lapsed]
+    if lapsed and row["ended_at"] is None:
+        told += await recount(conn, [case], row["now"])
+    await log.append(conn, told)
 
 
 async def recount(conn: asyncpg.Connection, cases: Iterable[str], now: datetime) -> list[Told]:

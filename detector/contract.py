@@ -12,7 +12,9 @@ from msgspec import Meta, Struct
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 
 __all__ = [
+    "Act",
     "Asked",
+    "Books",
     "Budget",
     "Decision",
     "Gift",
@@ -24,6 +26,7 @@ __all__ = [
     "Outcome",
     "Parties",
     "Sitting",
+    "Stood",
     "Verdict",
     "body_schema",
     "micros",
@@ -34,9 +37,12 @@ __all__ = [
 PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$(?!\n)"
 LABELLED = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,128}$(?!\n)"
 SOURCE = r"^[A-Za-z0-9][A-Za-z0-9_.: -]{0,63}$(?!\n)"
+DOMAIN = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$(?!\n)"
 G = TypeVar("G")
+Act = Literal["release", "block", "return", "freeze"]
 Party = Annotated[str, Meta(pattern=PARTY, description="1 to 64 letters, digits, and _ . : -")]
 Amount = Annotated[int, Meta(gt=0, le=10**15, description="integer micro-credits; 1 credit = 1_000_000")]
+Domain = Annotated[str, Meta(pattern=DOMAIN, max_length=253, description="a party's domain, such as example.com")]
 Context = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x20-\x7e]+$(?!\n)")]
 
 
@@ -73,6 +79,22 @@ class Left(NamedTuple):
     at: datetime
 
 
+class Stood(NamedTuple):
+    """How a gift's transfer stands, under its lock: until when it is held, and which of its parties are frozen."""
+
+    status: str
+    until: datetime | None
+    frozen: list[str]
+
+
+class Books(Protocol):
+    """What the desk asks of the ledger whose gifts it rules on; `lock` comes before any lock of the detector's."""
+
+    async def lock(self, conn: Any, gifts: Sequence[str], orgs: Sequence[str]) -> dict[str, Stood]: ...
+    async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime) -> None: ...
+    async def freeze(self, conn: Any, orgs: Sequence[str]) -> list[str]: ...
+
+
 class Asked(Struct, forbid_unknown_fields=True):
     """A gift that another ledger asks about. What it leaves out is null to the rules, never guessed."""
 
@@ -93,6 +115,8 @@ class Asked(Struct, forbid_unknown_fields=True):
     same_owner: bool | None = None
     promo_amount: Annotated[int, Meta(ge=0)] | None = None
     young_amount: Annotated[int, Meta(ge=0)] | None = None
+    sender_domain: Domain | None = None
+    recipient_domain: Domain | None = None
 
 
 class Judged(Struct, omit_defaults=True):

@@ -9,9 +9,12 @@ DetectorError
 ├── GiftUnknown             a gift that was never judged here
 ├── LabelConflict           a gift that is known as the opposite
 ├── DecisionUnknown         a decision that was never taken
+├── EntryUnknown            a list entry that does not exist
+├── EntryConflict           an entry that stands already, or was taken off before
 ├── CaseUnknown             a case, or a ruling in it, that does not exist
 ├── CaseConflict            somebody else did something with the case, or a gift of it, before
-└── NotYours                a ruling that this person may not make, or not confirm
+└── NotYours                what a lead has to do
+    └── TwoPeople           what another person has to do (law 13)
 """
 
 
@@ -89,6 +92,20 @@ class DecisionUnknown(DetectorError):
     code = "not_found"
 
 
+class EntryUnknown(DetectorError):
+    """There is no such list entry."""
+
+    status = 404
+    code = "not_found"
+
+
+class EntryConflict(DetectorError):
+    """Somebody listed the same before, or took the entry off."""
+
+    status = 409
+    code = "list_conflict"
+
+
 class CaseUnknown(DetectorError):
     """There is no such case, or no such ruling in it."""
 
@@ -104,7 +121,13 @@ class CaseConflict(DetectorError):
 
 
 class NotYours(DetectorError):
-    """Another person has to do this (law 13), or a lead."""
+    """A lead has to do this."""
 
     status = 403
     code = "forbidden"
+
+
+class TwoPeople(NotYours):
+    """Who proposed a ruling never answers it, whatever the role."""
+
+    code = "two_people"

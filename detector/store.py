@@ -13,6 +13,7 @@ import msgspec
 from detector.activity import HORIZON_US, Activity, State, role_of
 from detector.feature_table import HASH
 from detector.gift import WORDS, Decision, Event, Gift, Hit, micros, moment
+from detector.lists import Entry, Lists
 from detector.live import Party
 from detector.live_labels import Label
 from detector.parties import DIGEST, Past, recall, recall_label
@@ -26,25 +27,26 @@ FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 RECORDED = (
     "id", "at", "seq", "look", "sender", "recipient", "amount", "ip", "device", "tier", "verdict", "refused", "hits",
     "vector", "generation", "model", "score", "retry_after_s", "payload_hash",
-    "features", "digest", "feature_table", "fingerprint",
+    "features", "digest", "feature_table", "fingerprint", "sender_domain", "recipient_domain",
 )  # fmt: skip
 
 
 class Locked(NamedTuple):
-    """What locking told: the keys' new versions, the clock after the locks (microseconds), the active generation, and
-    the artifact that answers to the name asked for."""
+    """What locking told: the keys' new versions, the clock after the locks (microseconds), the active generation,
+    the artifact that answers to the name asked for, and the version of the lists."""
 
     versions: dict[str, int]
     clock: int
     generation: int | None
     model: str | None
+    lists: int
 
 
 async def lock(conn: asyncpg.Connection, keys: Sequence[str], model: str | None = None) -> Locked:
     """Lock keys in order, and only then read the rest; `model` is the name that the policy gives."""
     row = await conn.fetchrow(SQL["lock"], keys, model)
     versions = dict(zip(row["keys"] or (), row["versions"] or (), strict=True))
-    return Locked(versions, micros(row["now"]), row["generation"], row["model"])
+    return Locked(versions, micros(row["now"]), row["generation"], row["model"], row["lists"])
 
 
 async def load(
@@ -115,6 +117,7 @@ async def record(conn: asyncpg.Connection, decisions: Sequence[Decision]) -> Non
             one.gift.ip, one.gift.device, one.gift.tier, WORDS[one.verdict], one.refused, text(one.hits),
             text(one.vector), one.generation, one.model, one.score, one.retry_after_s, one.gift.payload_hash,
             maybe(one.features), maybe(one.digest), HASH if one.features else None, one.gift.fingerprint,
+            one.gift.sender_domain, one.gift.recipient_domain,
         )
         for seq, one in enumerate(decisions)
     ]  # fmt: skip
@@ -130,6 +133,16 @@ def maybe(shape: Any) -> str | None:
     return None if shape is None else TO_JSON.encode(shape).decode()
 
 
+async def lists(conn: asyncpg.Connection, version: int) -> Lists:
+    """The lists as they stand, under the locks that told their version."""
+    return Lists(version, [Entry.of(*row) for row in await conn.fetch(SQL["lists_standing"])])
+
+
+async def all_lists(conn: asyncpg.Connection) -> Lists:
+    """Every entry there ever was, to be asked as of any moment: what a back-test reads."""
+    return Lists(0, [Entry.of(*row) for row in await conn.fetch(SQL["lists_all"])])
+
+
 async def decisions(conn: asyncpg.Connection, ids: Sequence[str]) -> list[asyncpg.Record]:
     """The recorded decisions under these ids, oldest look first."""
     rows: list[asyncpg.Record] = await conn.fetch(SQL["decision"], ids)
@@ -142,9 +155,28 @@ async def first_looks(conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[st
     return {row["id"][:-2]: row for row in rows}
 
 
+async def waived(conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The reasons that gifts were released in spite of, each with its ruling."""
+    found: dict[str, dict[str, str]] = {}
+    for gift, reasons, ruling in await conn.fetch(SQL["waived"], gifts):
+        found.setdefault(gift, {}).update(dict.fromkeys(reasons, ruling))
+    return found
+
+
 async def model_named(conn: asyncpg.Connection, name: str) -> str | None:
     """The artifact that answers to a policy's name for it, as `lock` finds it."""
     return (await lock(conn, (), name)).model
+
+
+async def sample_salt(conn: asyncpg.Connection) -> bytes:
+    salt: bytes = await conn.fetchval(SQL["sample_salt"])
+    return salt
+
+
+async def note_samples(conn: asyncpg.Connection, drawn: Sequence[Decision], rate: float) -> None:
+    """Keep which gifts were drawn, with the rate that each stands for."""
+    columns = [one.gift.id for one in drawn], [one.id for one in drawn], [rate] * len(drawn)
+    await conn.execute(SQL["samples_add"], *columns, [moment(one.at) for one in drawn])
 
 
 async def note_outcome(conn: asyncpg.Connection, gift: str, outcome: str, at: datetime) -> bool:

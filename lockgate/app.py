@@ -20,9 +20,11 @@ from starlette.exceptions import HTTPException
 import detector.api
 import detector.case_api
 import detector.explain_api
+import detector.list_api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
+from detector import cases
 from detector.case_work import Person
 from detector.contract import Judged
 from detector.errors import DetectorError
@@ -34,6 +36,7 @@ from ledger.access import ROLES, Access
 from ledger.errors import LedgerError
 from ledger.funding import Terms
 from ledger.gate import Gate
+from ledger.rulings import Rulings
 from ledger.transfers import Answer
 from lockgate import postgres
 from lockgate.config import Settings
@@ -122,6 +125,15 @@ class Works:
                     break
         return done
 
+    async def tidy_for_ever(self, every_s: float) -> None:
+        """Let claims and proposals lapse when their time has passed; a fault is logged and tried again."""
+        while True:
+            try:
+                await cases.tidy(self.pool)
+            except (*PASSING, asyncpg.PostgresError) as error:
+                log.warning("lapsing claims: %s: %s; trying again", type(error).__name__, error)
+            await asyncio.sleep(every_s)
+
     async def learn_sizes(self) -> None:
         """Have PostgreSQL look at the growing tables a few times in a young process.
 
@@ -179,7 +191,10 @@ def build(settings: Settings) -> Front:
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        loops = [works.settle_for_ever(settings.settle_every_s), works.learn_sizes(), works.access.watch()]
+        every_s = settings.settle_every_s
+        loops = [
+            works.settle_for_ever(every_s), works.tidy_for_ever(every_s), works.learn_sizes(), works.access.watch(),
+        ]  # fmt: skip
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
@@ -212,7 +227,8 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
 
     ledger.api.add_sending(app, access, works.send)
     app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
-    app.include_router(detector.case_api.router(works.pool, person))
+    app.include_router(detector.case_api.router(works.pool, person, Rulings()))
+    app.include_router(detector.list_api.router(works.pool, allow))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
     app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)

@@ -37,6 +37,10 @@ OWNED = {
     "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
     "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
+    "verify": (
+        "detector.verify_cli:verify",
+        "Check that the event log is what was appended, and records agree with it.",
+    ),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 

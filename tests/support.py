@@ -365,5 +365,57 @@ def workers(dsn: str, number: int, **environ: str) -> Iterator[list[Worker]]:
                 worker.stop()
 
 
+# --- the desk ---
+
+REVIEWED = rule("medium", "amount >= 100000000") + '[review]\nclaim = "10m"\nfour_eyes = 1000000000\n'
+MEDIUM = 100 * CREDIT  # held by REVIEWED
+LARGE = 1_000 * CREDIT  # held, and ruled on by two people
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One person at the desk: their key, on a client of the API."""
+
+    client: httpx.AsyncClient
+    key: dict[str, str]
+
+    async def ask(self, path: str, **query: Any) -> httpx.Response:
+        return await self.client.get(f"/v1/cases{path}", headers=self.key, params=query)
+
+    async def act(self, case: str, act: str, body: Any = None) -> httpx.Response:
+        return await self.client.post(f"/v1/cases/{case}/{act}", headers=self.key, json={} if body is None else body)
+
+    async def queue(self, **query: Any) -> list[dict[str, Any]]:
+        told = await self.ask("", **query)
+        assert told.status_code == 200, told.text
+        found: list[dict[str, Any]] = told.json()["cases"]
+        return found
+
+    async def file(self, case: str) -> dict[str, Any]:
+        told = await self.ask(f"/{case}")
+        assert told.status_code == 200, told.text
+        found: dict[str, Any] = told.json()
+        return found
+
+    async def claim(self, case: str) -> httpx.Response:
+        """Claim a case as it stands now."""
+        return await self.act(case, "claim", {"version": (await self.file(case))["case"]["version"]})
+
+    async def rule(self, case: str, act: str, **more: Any) -> httpx.Response:
+        return await self.act(case, "rulings", {"act": act, "why": "a test", **more})
+
+    async def ruled(self, case: str, act: str, **more: Any) -> dict[str, Any]:
+        """Claim and rule; the case's file after it."""
+        assert (await self.claim(case)).status_code == 200
+        told = await self.rule(case, act, **more)
+        assert told.status_code == 200, told.text
+        found: dict[str, Any] = told.json()
+        return found
+
+
+async def seat(client: httpx.AsyncClient, pool: asyncpg.Pool, name: str, role: str = "analyst") -> Seat:
+    return Seat(client, await new_key(pool, role, name=name))
+
+
 async def gather(jobs: Iterable[Awaitable[T]]) -> list[T]:
     return list(await asyncio.gather(*jobs))

@@ -79,6 +79,9 @@ begin
     end if;
     if count = 0 then
         return null;
+    elsif count > 100000 then
+        raise exception 'log.append was given % events: give at most 100000 at once', count
+            using errcode = 'invalid_parameter_value';
     end if;
     select * into strict newest from log.head for update;
     moment := greatest(clock_timestamp(), newest.at);
