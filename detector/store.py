@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").g
 HITS = msgspec.json.Decoder(list[Hit])
 TO_JSON = msgspec.json.Encoder()
 MEMORY_US = 2 * HORIZON_US  # how far back labels count
+FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 RECORDED = (
     "id", "at", "seq", "look", "sender", "recipient", "amount", "ip", "device", "tier", "verdict", "refused", "hits",
@@ -55,11 +56,26 @@ async def load(
 
     With `until`, the (moment, place in its batch) of a gift: only what came before that gift.
     """
-    known = [activity.states[key].last_at for key in stale]
-    since = [moment(max(last_at, now - HORIZON_US)) for last_at in known]
-    roles, names, taught = [key[0] for key in stale], [key[2:] for key in stale], activity.memory is not None
+    known, taught = [activity.states[key].last_at for key in stale], activity.memory is not None
+    upto = moment(until[0]) if until else FOR_EVER
+    since = [max(last_at, now - HORIZON_US) for last_at in known]
+    relive(activity, await conn.fetch(SQL["load"], stale, *columns(stale, since), taught, upto), until)
+    if taught:
+        since = [max(last_at, now - MEMORY_US) for last_at in known]
+        wanted = [(key, at) for key, at in zip(stale, since, strict=True) if activity.states[key].memory]
+        keys = [key for key, _ in wanted]
+        relearn(activity, await conn.fetch(SQL["load_labels"], keys, *columns(keys, [at for _, at in wanted])), until)
+
+
+def columns(keys: Sequence[str], since: Sequence[int]) -> tuple[list[str], list[str], list[datetime]]:
+    """The roles and ids of keys, and the moments from which on they are asked for."""
+    return [key[0] for key in keys], [key[2:] for key in keys], [moment(at) for at in since]
+
+
+def relive(activity: Activity, rows: Sequence[Any], until: tuple[int, int] | None = None) -> None:
+    """Tell activity of what is on record of its keys, as `load` reads it."""
     anybody = Party()
-    for row in await conn.fetch(SQL["load"], stale, roles, names, since, taught):
+    for row in rows:
         key, at, seq, sender, recipient, amount, ip, device, tier, fingerprint, verdict, name, digest = row
         at_us = micros(at)
         if until and (at_us, seq) >= until:
@@ -71,18 +87,11 @@ async def load(
             gift = Gift(name, sender, recipient, amount, b"", ip, device, tier)
             past = Past(gift, at_us, seq, verdict == "approve", DIGEST.decode(digest) if digest else None)
             recall(key, mine, anybody, past)
-    if taught:
-        await load_labels(conn, activity, stale, [max(last_at, now - MEMORY_US) for last_at in known], until)
 
 
-async def load_labels(
-    conn: asyncpg.Connection, activity: Activity, stale: Sequence[str], since: Sequence[int], until: Any = None
-) -> None:
-    """Let what the model remembers of the stale keys learn the labels that became known since."""
-    wanted = [(key, at) for key, at in zip(stale, since, strict=True) if activity.states[key].memory]
-    keys, times = [key for key, _ in wanted], [moment(at) for _, at in wanted]
-    roles, names = [key[0] for key in keys], [key[2:] for key in keys]
-    for key, sender, *told in await conn.fetch(SQL["load_labels"], keys, roles, names, times):
+def relearn(activity: Activity, rows: Sequence[Any], until: tuple[int, int] | None = None) -> None:
+    """Let what the model remembers of keys learn the labels that became known of their gifts."""
+    for key, sender, *told in rows:
         gift, fraud, label_at, at, excess = told
         label, state = Label(gift, fraud, micros(label_at), micros(at), excess), activity.states[key]
         if until and label.label_at > until[0]:
