@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from detector.case_shapes import Alike, Case, CaseFile, CaseGift, Cause, Explanation, ModelSaid, Past, Turn
+from detector.case_shapes import Alike, Case, CaseFile, CaseGift, Cause, Explanation, ModelSaid, Past, Ruling, Turn
 from detector.review.told import (
     Ink,
     bar,
@@ -31,9 +31,8 @@ ACTS = {"release": "released", "block": "blocked", "return": "returned", "freeze
 MOST_CONTRIBUTIONS = 12
 
 
-def head(file: CaseFile, now: datetime, me: str | None, width: int, ink: Ink) -> Text:
+def head(case: Case, rulings: Sequence[Ruling], now: datetime, me: str | None, width: int, ink: Ink) -> Text:
     """What the case is about, in four lines."""
-    case = file.case
     left = left_s(case.deadline, now)
     clock = f"{span(left)} left" if left and left > 0 else "its time is over" if left is not None else ""
     text = Text("case ", ink.soft).append(case.id, f"bold {ink.accent}").append(f"  {standing(case)}", ink.ink)
@@ -45,7 +44,7 @@ def head(file: CaseFile, now: datetime, me: str | None, width: int, ink: Ink) ->
     )
     text.append("\n").append_text(spread(line, scored(case.score, ink), width))
     text.append("\n").append(cut(f"{some(case.senders, 2)} → {some(case.recipients, 2)}", width), ink.ink)
-    text.append("\n").append_text(claim_line(file, now, me, width, ink))
+    text.append("\n").append_text(claim_line(case, rulings, now, me, width, ink))
     return text
 
 
@@ -64,10 +63,9 @@ def scored(score: float | None, ink: Ink) -> Text:
     return Text("no score", ink.soft) if score is None else Text(f"score {score:.2f}", ink.ink)
 
 
-def claim_line(file: CaseFile, now: datetime, me: str | None, width: int, ink: Ink) -> Text:
+def claim_line(case: Case, rulings: Sequence[Ruling], now: datetime, me: str | None, width: int, ink: Ink) -> Text:
     """Who has the case in hand; before all else, what waits for a second person."""
-    case = file.case
-    proposed = next((one for one in file.rulings if one.status == "proposed"), None)
+    proposed = next((one for one in rulings if one.status == "proposed"), None)
     if proposed is not None:
         asks = "another person confirms" if proposed.by == me else "y confirms, x refuses"
         told = f"⚑ {proposed.by}: {proposed.act} {brief(proposed.amount)}; {asks}"

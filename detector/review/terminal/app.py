@@ -216,9 +216,9 @@ class ReviewApp(App[None]):
         self.draw_top()
 
     def ink_all(self) -> None:
-        self.queue.ink = self.view.ink = self.ink
+        self.view.ink = self.ink
+        self.queue.put_on(self.ink)
         self.view.draw()
-        self.queue.refresh()
         self.draw_top()
         self.draw_keys()
 
@@ -240,7 +240,7 @@ class ReviewApp(App[None]):
             wait = max(0, round(self.again_at - time.monotonic()))
             end.append("○ ", ink.bad).append(f"silent, again in {wait}s", ink.bad)
         line.truncate(max(0, width - end.cell_len - 1), overflow="ellipsis", pad=True)
-        self.query_one("#top", Static).update(line.append(" ").append_text(end))
+        self.query_one("#top", Static).update(line.append(" ").append_text(end), layout=False)
         if self.fault is not None:
             self.say(self.fault, "bad")
         elif self.said_of_fault:
@@ -250,7 +250,7 @@ class ReviewApp(App[None]):
 
     def draw_keys(self) -> None:
         may = self.me.may if self.me else (lambda scope: scope == "cases:read")
-        self.query_one("#keys", Static).update(keys.bottom(self.size.width, may, self.ink))
+        self.query_one("#keys", Static).update(keys.bottom(self.size.width, may, self.ink), layout=False)
         self.query_one("#heading", Static).update(heading(max(10, self.query_one("#queue").size.width), self.ink))
 
     def say(self, words: str, tone: str = "good") -> None:
@@ -268,7 +268,7 @@ class ReviewApp(App[None]):
 
     def on_queue_list_chosen(self, message: QueueList.Chosen) -> None:
         self.pending = None
-        self.view.wait_for(message.case)
+        self.view.wait_for(self.queue.rows[self.queue.cursor])
         self.turned.set()
 
     def on_queue_list_opened(self) -> None:

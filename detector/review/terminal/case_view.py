@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
-from detector.case_shapes import CaseFile, CaseGift, Explanation
+from detector.case_shapes import Case, CaseFile, CaseGift, Explanation
 from detector.review import graph, sections
 from detector.review.told import DARK, Ink, credits
 
@@ -46,6 +46,7 @@ class CaseView(Vertical):
     def __init__(self) -> None:
         super().__init__(id="case")
         self.file: CaseFile | None = None
+        self.brief: Case | None = None
         self.told: dict[str, Explanation | str] = {}
         self.section = 0
         self.at = 0
@@ -72,17 +73,20 @@ class CaseView(Vertical):
 
     # --- what is shown ---
 
-    def wait_for(self, case: str) -> None:
-        """Another case is on its way: the old one must not be mistaken for it."""
-        if self.case != case:
+    def wait_for(self, case: Case) -> None:
+        """Another case is on its way: its head is known from the queue, the old body must not be mistaken for it."""
+        self.brief = case
+        if self.case != case.id:
+            if self.file is not None:
+                self.query_one("#text", Static).update("")
             self.file, self.told, self.marked, self.at = None, {}, frozenset(), 0
-            self.query_one("#head", Static).update(Text(f"case {case}\nreading …", self.ink.soft))
-            self.query_one("#text", Static).update("")
+        self.draw_head()
+        self.draw_tabs()
 
     def show(self, file: CaseFile) -> None:
         """A reading of the case. Of a new one, the weightiest gift that waits is explained first."""
         held = self.gift.id if self.gift and self.case == file.case.id else None
-        self.file = file
+        self.file, self.brief = file, file.case
         waiting = {gift.id for gift in file.gifts if gift.standing == "waiting"}
         self.marked &= waiting
         places = {gift.id: place for place, gift in enumerate(file.gifts)}
@@ -96,9 +100,9 @@ class CaseView(Vertical):
             self.draw_body()
 
     def empty(self, words: str) -> None:
-        self.file, self.told = None, {}
-        self.query_one("#head", Static).update("")
-        self.query_one("#tabs", Static).update("")
+        self.file, self.brief, self.told = None, None, {}
+        self.query_one("#head", Static).update("", layout=False)
+        self.query_one("#tabs", Static).update("", layout=False)
         self.query_one("#text", Static).update(Text(words, self.ink.soft))
 
     # --- turning ---
@@ -149,12 +153,14 @@ class CaseView(Vertical):
         self.draw_body()
 
     def draw_head(self) -> None:
-        if self.file is not None:
+        if self.brief is not None:
             width = max(20, self.size.width - 2)
-            self.query_one("#head", Static).update(sections.head(self.file, self.now, self.me, width, self.ink))
+            rulings = self.file.rulings if self.file else ()
+            told = sections.head(self.brief, rulings, self.now, self.me, width, self.ink)
+            self.query_one("#head", Static).update(told, layout=False)
 
     def draw_tabs(self) -> None:
-        if self.file is None:
+        if self.brief is None:
             return
         ink, text = self.ink, Text(no_wrap=True)
         for number, name in enumerate(SECTIONS):
@@ -162,7 +168,7 @@ class CaseView(Vertical):
             text.append(f"{number + 1}", ink.soft)
             text.append(name, f"bold underline {ink.accent}" if here else ink.ink).append(" ")
         text.append(self.which(), ink.soft)
-        self.query_one("#tabs", Static).update(text)
+        self.query_one("#tabs", Static).update(text, layout=False)
 
     def which(self) -> str:
         """Which gift of how many, and how many are marked."""

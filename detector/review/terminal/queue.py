@@ -16,11 +16,12 @@ from textual.strip import Strip
 from detector.case_shapes import Case
 from detector.review.terminal.pages import Pages
 from detector.review.terminal.rows import row
-from detector.review.told import DARK, Ink
+from detector.review.told import DARK, Ink, holder, left_s, span
 
 TALL = 2
 # The next page is asked for while so many rows are still to come.
 AHEAD = 60
+MOST_DRAWN = 2_000
 
 
 class QueueList(ScrollView, can_focus=True):
@@ -55,6 +56,7 @@ class QueueList(ScrollView, can_focus=True):
         self.chosen: str | None = None
         self.cursor = 0
         self.ink: Ink = DARK
+        self.drawn: dict[tuple[object, ...], tuple[Strip, Strip]] = {}
         self.me: str | None = None
         self.now = datetime.now(UTC)
 
@@ -103,7 +105,7 @@ class QueueList(ScrollView, can_focus=True):
         if case != self.chosen:
             self.chosen = case
             self.post_message(self.Chosen(case))
-        self.refresh()
+            self.refresh()
 
     def reveal(self) -> None:
         top, height = self.cursor * TALL, self.scrollable_content_region.height
@@ -123,18 +125,33 @@ class QueueList(ScrollView, can_focus=True):
 
     # --- drawing ---
 
+    def put_on(self, ink: Ink) -> None:
+        self.ink = ink
+        self.drawn.clear()
+        self.refresh()
+
     def render_line(self, y: int) -> Strip:
         at, half = divmod(y + self.scroll_offset.y, TALL)
         width = self.scrollable_content_region.width
-        if at >= len(self.rows):
-            last = at == len(self.rows) and half == 0 and self.pages.more
-            return self.strip(Text("  reading on …" if last else "", self.ink.soft), width, None)
-        case = self.rows[at]
+        if at < len(self.rows):
+            return self.lines(self.rows[at], width)[half]
+        last = at == len(self.rows) and half == 0 and self.pages.more
+        return self.strip(Text("  reading on …" if last else "", self.ink.soft), width, None)
+
+    def lines(self, case: Case, width: int) -> tuple[Strip, Strip]:
+        """The case's two lines, drawn anew only where something in them changed."""
+        clock = span(left_s(case.deadline, self.now))
         here = case.id == self.chosen
-        lines = row(case, self.now, self.me, width, self.ink, "▌" if here else " ")
-        return self.strip(lines[half], width, self.ink.mark if here else None)
+        key = (case.id, case.version, clock, holder(case, self.now), case.expected_loss, width, here)
+        kept = self.drawn.get(key)
+        if kept is None:
+            if len(self.drawn) >= MOST_DRAWN:
+                self.drawn.clear()
+            first, second = row(case, self.now, self.me, width, self.ink, "▌" if here else " ")
+            mark = self.ink.mark if here else None
+            kept = self.drawn[key] = (self.strip(first, width, mark), self.strip(second, width, mark))
+        return kept
 
     def strip(self, line: Text, width: int, mark: str | None) -> Strip:
         drawn = Strip(line.render(self.app.console), line.cell_len).adjust_cell_length(width)
-        style = self.rich_style if mark is None else self.rich_style + Style.parse(mark)
-        return drawn.apply_style(style)
+        return drawn.apply_style(self.rich_style if mark is None else self.rich_style + Style.parse(mark))
