@@ -11,8 +11,8 @@ import msgspec
 from fastapi import APIRouter, Header, Request, Response
 from msgspec import Meta, Struct
 
-from detector import labels, store
-from detector.contract import Asked, Judged, Label, Labelled, Outcome, body_schema
+from detector import cases, labels, store
+from detector.contract import Asked, Judged, Label, Labelled, Left, Outcome, body_schema
 from detector.errors import DecisionUnknown, DetectorError, GiftConflict, Malformed
 from detector.scoring import Question
 
@@ -23,6 +23,14 @@ Allow = Callable[[str | None, str], Awaitable[str]]
 Own = Callable[[str | None], Awaitable[bool]]
 ENCODE = msgspec.json.Encoder().encode
 MOST_IN_BATCH = 500
+# How a held gift left its case when its own ledger says what became of it.
+LEFT: dict[str, Any] = {
+    "settled": "settled",
+    "cancelled": "cancelled",
+    "returned": "returned",
+    "reversed": "returned",
+    "failed": "returned",
+}
 OneOrMany = Label | Annotated[list[Label], Meta(min_length=1, max_length=MOST_IN_BATCH)]
 
 
@@ -79,12 +87,16 @@ def add_records(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
         listed = parse(OUTCOMES, await request.body()).outcomes
         async with pool.acquire() as conn, conn.transaction():
             known = {row["id"] for row in await store.decisions(conn, [f"{client}:{one.gift}.1" for one in listed])}
-            noted = 0
+            noted, gone = 0, []
             for one in listed:
                 if one.at.tzinfo is None:
                     raise Malformed(f"at of gift {one.gift!r} needs a time zone, such as 2027-01-01T00:00:00Z")
                 if f"{client}:{one.gift}.1" in known:
-                    noted += await store.note_outcome(conn, f"{client}:{one.gift}", one.outcome, one.at)
+                    news = await store.note_outcome(conn, f"{client}:{one.gift}", one.outcome, one.at)
+                    noted += news
+                    gone += [one] if news else []
+            now = await conn.fetchval("select clock_timestamp()")
+            await cases.move(conn, [], [Left(f"{client}:{one.gift}", LEFT[one.outcome], now) for one in gone])
         unknown = [one.gift for one in listed if f"{client}:{one.gift}.1" not in known]
         return json({"noted": noted, "unknown": unknown})
 

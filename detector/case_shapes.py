@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from detector.contract import Context, Party
+from detector.contract import Act, Context, Party
 
 Kind = Literal["hold", "sample"]
 CaseStatus = Literal["open", "claimed", "ended"]
 # waiting: a ruling still counts. The rest say how the gift left the case.
 Standing = Literal["waiting", "released", "blocked", "returned", "cancelled", "settled", "lapsed"]
-Act = Literal["release", "block", "return", "freeze"]
 RulingStatus = Literal["done", "proposed", "refused", "lapsed"]
 ListName = Literal["allow", "block"]
 Listable = Literal["org", "ip", "device", "fingerprint", "domain"]
@@ -75,8 +74,9 @@ class Happening(Struct):
 class Case(Struct):
     """A case as the queue shows it.
 
-    `at_risk` is what its waiting gifts amount to and `expected_loss` that times their scores; `priority` is expected loss
-    (credits) for each hour that is left until `deadline`. `claimed_by` counts until `claimed_until`.
+    `at_risk` is what its waiting gifts amount to and `expected_loss` that times their scores; `priority` is expected
+    loss (credits) for each hour that is left until `deadline`. `claimed_by` counts until `claimed_until`.
+    `merged_into` names the case that this one was gathered into, where its gifts are now.
     """
 
     id: str
@@ -101,6 +101,7 @@ class Case(Struct):
     escalated: bool = False
     proposed: bool = False
     ended_at: str | None = None
+    merged_into: str | None = None
 
 
 class CaseFile(Struct):
@@ -140,12 +141,16 @@ class Why(Struct, forbid_unknown_fields=True):
 
 
 class Rule(Struct, forbid_unknown_fields=True):
-    """A ruling on some gifts of a case, or on all that wait. `freeze` names the orgs in `orgs`; by default the senders."""
+    """A ruling on some gifts of a case, or on all that wait. `freeze` names the orgs in `orgs`; by default the senders.
+
+    With the `version` of a reading, it is a conflict if the case has changed since.
+    """
 
     act: Act
     why: Text
     gifts: list[str] | None = None
     orgs: list[Party] | None = None
+    version: int | None = None
 
 
 class Listed(Struct, forbid_unknown_fields=True):

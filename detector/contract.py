@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,7 +12,9 @@ from msgspec import Meta, Struct
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 
 __all__ = [
+    "Act",
     "Asked",
+    "Books",
     "Budget",
     "Decision",
     "Gift",
@@ -20,9 +22,11 @@ __all__ = [
     "Judged",
     "Label",
     "Labelled",
+    "Left",
     "Outcome",
     "Parties",
     "Sitting",
+    "Stood",
     "Verdict",
     "body_schema",
     "micros",
@@ -34,6 +38,7 @@ PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$(?!\n)"
 LABELLED = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,128}$(?!\n)"
 SOURCE = r"^[A-Za-z0-9][A-Za-z0-9_.: -]{0,63}$(?!\n)"
 G = TypeVar("G")
+Act = Literal["release", "block", "return", "freeze"]
 Party = Annotated[str, Meta(pattern=PARTY, description="1 to 64 letters, digits, and _ . : -")]
 Amount = Annotated[int, Meta(gt=0, le=10**15, description="integer micro-credits; 1 credit = 1_000_000")]
 Context = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x20-\x7e]+$(?!\n)")]
@@ -43,7 +48,9 @@ class Sitting(Protocol):
     """A batch being judged inside the caller's transaction; `now` is its moment in microseconds.
 
     The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
-    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first.
+    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. `stop` says that
+    the ledger holds a gift although it was approved; `tell_desk` comes last: what was held waits in a case, for
+    `hold_s` from `at` (or from its decision), and what `left` leaves its own.
     """
 
     now: int
@@ -55,7 +62,35 @@ class Sitting(Protocol):
     def decide(self, gift: Gift, *, at: int | None = None) -> Decision: ...
     def turn_away(self, gift: Gift, reason: str, *, at: int | None = None) -> Decision: ...
     async def record(self, conn: Any) -> None: ...
+    def stop(self, decision: Decision, reason: str) -> None: ...
+    async def tell_desk(
+        self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
+    ) -> None: ...
     def close(self, *, committed: bool) -> None: ...
+
+
+class Left(NamedTuple):
+    """A held gift that ended without a ruling: its case is told how and when."""
+
+    gift: str
+    standing: Literal["cancelled", "settled", "returned", "lapsed"]
+    at: datetime
+
+
+class Stood(NamedTuple):
+    """How a gift's transfer stands, under its lock: until when it is held, and which of its parties are frozen."""
+
+    status: str
+    until: datetime | None
+    frozen: list[str]
+
+
+class Books(Protocol):
+    """What the desk asks of the ledger whose gifts it rules on; `lock` comes before any lock of the detector's."""
+
+    async def lock(self, conn: Any, gifts: Sequence[str], orgs: Sequence[str]) -> dict[str, Stood]: ...
+    async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime) -> None: ...
+    async def freeze(self, conn: Any, orgs: Sequence[str]) -> list[str]: ...
 
 
 class Asked(Struct, forbid_unknown_fields=True):

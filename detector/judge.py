@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
 
-from detector import serving, store
+from detector import cases, serving, store
 from detector.activity import Activity, State
-from detector.decide import FIRST, decide, degraded, event, turned_away
+from detector.contract import Left
+from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
 from detector.gift import Decision, Gift, Opinion, Parties
 from detector.looker import Looker
@@ -25,6 +27,7 @@ from detector.serving import Serving
 
 log = logging.getLogger(__name__)
 G = TypeVar("G")
+SECOND = 2  # a gift that is looked at more often was held in between
 MOST_MODELS = 2  # the one that serves, and the one before: a batch may still be waiting that read its name
 
 
@@ -106,6 +109,10 @@ class Detector:
         if self.wanted:
             await self.served(conn, await store.model_named(conn, self.wanted))
 
+    async def left(self, conn: asyncpg.Connection, gone: Sequence[Left]) -> None:
+        """Held gifts that ended without a ruling, and without a sitting, leave their cases."""
+        await cases.move(conn, [], gone)
+
     def fault(self) -> tuple[str, str] | None:
         """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""
         if self.policy is None or self.policy.model is None:
@@ -135,6 +142,8 @@ class Sitting:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
+        self.stopped: list[tuple[Decision, str]] = []
+        self.waived: dict[str, dict[str, str]] = {}
         self.now = 0
 
     async def refresh(self, conn: asyncpg.Connection, now: int) -> None:
@@ -160,7 +169,8 @@ class Sitting:
         """Judge one gift; a fault of ours is a hold, never an approval and never a lost gift (law 5)."""
         self.now = max(self.now, at or 0)
         try:
-            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift))
+            waived = self.waived.get(gift.id, NOTHING)
+            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift), waived)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
             decision = degraded(gift, self.now, "fault", self.generation)
@@ -185,7 +195,10 @@ class Sitting:
             yield wave
 
     async def recall(self, conn: asyncpg.Connection, gifts: Sequence[Gift]) -> None:
-        """Read what a second look at these gifts builds on: the features of their first."""
+        """Read what a second look at these gifts builds on: the features of their first, and what was waived since."""
+        again = [gift.id for gift in gifts if gift.look > SECOND]
+        if again:
+            self.waived = await store.waived(conn, again)
         if self.looker:
             await self.looker.recall(conn, gifts)
 
@@ -216,6 +229,17 @@ class Sitting:
 
     async def record(self, conn: asyncpg.Connection) -> None:
         await store.record(conn, self.decisions)
+
+    def stop(self, decision: Decision, reason: str) -> None:
+        """The ledger holds a gift although it was approved: its case says why."""
+        self.stopped.append((decision, f"ledger:{reason}"))
+
+    async def tell_desk(
+        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
+    ) -> None:
+        """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction."""
+        come = cases.drafts(self.decisions, self.stopped, hold_s, at)
+        await cases.move(conn, come, left)
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

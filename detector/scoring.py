@@ -58,6 +58,7 @@ class Scoring:
                     sitting.look([(gift, None) for gift in wave if f"{gift.id}.1" not in known])
                     answers += [answer(gift, known, sitting) for gift in wave]
                 await sitting.record(conn)
+                await sitting.tell_desk(conn, None)
                 await transaction.commit()
                 committed = True
                 return answers

@@ -92,7 +92,7 @@ def scored(model: Model, rows: Sequence[asyncpg.Record]) -> list[Said]:
         if not 0 <= score <= 1:
             said.append((None, None, f"its score is {score}"))
             continue
-        others = [SEVERITY[hit.verdict] for hit in HITS.decode(row["hits"]) if not of_model(hit)]
+        others = [SEVERITY[hit.verdict] for hit in HITS.decode(row["hits"]) if not (of_model(hit) or hit.waived_by)]
         said.append((score, max([*others, verdict(score, model.thresholds)]).word, None))
     return said
 

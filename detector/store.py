@@ -133,6 +133,14 @@ async def first_looks(conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[st
     return {row["id"][:-2]: row for row in rows}
 
 
+async def waived(conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The reasons that gifts were released in spite of, each with its ruling."""
+    found: dict[str, dict[str, str]] = {}
+    for gift, reasons, ruling in await conn.fetch(SQL["waived"], gifts):
+        found.setdefault(gift, {}).update(dict.fromkeys(reasons, ruling))
+    return found
+
+
 async def model_named(conn: asyncpg.Connection, name: str) -> str | None:
     """The artifact that answers to a policy's name for it, as `lock` finds it."""
     return (await lock(conn, (), name)).model

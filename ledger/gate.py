@@ -91,6 +91,7 @@ class Gate:
                 sitting = await self.scorer.gather(conn, parties(fresh, book.orgs), at=requests[0].at)
                 outcomes = [one for wave in sitting.waves(requests) for one in decide(wave, book, sitting)]
                 await self.record(conn, [outcome for outcome in outcomes if not outcome.answer.replayed], sitting)
+                await sitting.tell_desk(conn, self.hold_s)
                 await conn.execute("commit")
                 committed = True
                 return [outcome.answer for outcome in outcomes]

@@ -18,17 +18,22 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import detector.api
+import detector.case_api
 import ledger.api
+import ledger.identity_api
 import ledger.platform
+from detector import cases
+from detector.case_work import Person
 from detector.contract import Judged
 from detector.errors import DetectorError
 from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
-from ledger.access import Access
+from ledger.access import ROLES, Access
 from ledger.errors import LedgerError
 from ledger.funding import Terms
 from ledger.gate import Gate
+from ledger.rulings import Rulings
 from ledger.transfers import Answer
 from lockgate import postgres
 from lockgate.config import Settings
@@ -41,7 +46,7 @@ MOST_FAILED = 20
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
-    "detector.keys", "detector.decisions",
+    "detector.keys", "detector.decisions", "detector.cases", "detector.case_gifts", "detector.case_keys",
 )  # fmt: skip
 ALONE = "judges by limits and rules alone: the active generation names no model"
 JUDGES = "judges by limits, rules and the model's score"
@@ -117,6 +122,15 @@ class Works:
                     break
         return done
 
+    async def tidy_for_ever(self, every_s: float) -> None:
+        """Let claims and proposals lapse when their time has passed; a fault is logged and tried again."""
+        while True:
+            try:
+                await cases.tidy(self.pool)
+            except (*PASSING, asyncpg.PostgresError) as error:
+                log.warning("lapsing claims: %s: %s; trying again", type(error).__name__, error)
+            await asyncio.sleep(every_s)
+
     async def learn_sizes(self) -> None:
         """Have PostgreSQL look at the growing tables a few times in a young process.
 
@@ -174,7 +188,10 @@ def build(settings: Settings) -> Front:
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        loops = [works.settle_for_ever(settings.settle_every_s), works.learn_sizes(), works.access.watch()]
+        every_s = settings.settle_every_s
+        loops = [
+            works.settle_for_ever(every_s), works.tidy_for_ever(every_s), works.learn_sizes(), works.access.watch(),
+        ]  # fmt: skip
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
@@ -198,11 +215,17 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     async def own(authorization: str | None) -> bool:
         return (await access.actor(authorization, "labels:write")).role == "platform"
 
+    async def person(authorization: str | None, scope: str) -> Person:
+        actor = await access.actor(authorization, scope)
+        return Person(actor.name, detector.case_api.ASSIGN in ROLES[actor.role])
+
     ledger.api.add_sending(app, access, works.send)
-    app.include_router(ledger.api.router(works.pool, access, settings.lock_s))
+    app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
+    app.include_router(detector.case_api.router(works.pool, person, Rulings()))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
+    app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 
 

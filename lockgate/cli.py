@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work = Callable[["asyncpg.Connection"], Awaitable[T]]
-Role = Literal["platform", "service", "owner", "reader"]
+Role = Literal["platform", "service", "owner", "reader", "analyst", "lead", "auditor"]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 # Commands that other modules own: where each is, and what the help says of it without importing it.
@@ -37,6 +37,10 @@ OWNED = {
     "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
     "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
+    "verify": (
+        "detector.verify_cli:verify",
+        "Check that the event log is what was appended, and records agree with it.",
+    ),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 
@@ -128,7 +132,7 @@ def keys_door() -> None:
 def create(
     role: Annotated[Role, typer.Option(help="What the key may do.")],
     org: Annotated[str | None, typer.Option(help="The org of an owner's or a reader's key.")] = None,
-    name: Annotated[str | None, typer.Option(help="What to call the key; its role by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="Its role by default; a person's key needs their name.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Issue a key and print it, this once: the database keeps only its hash."""
