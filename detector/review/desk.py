@@ -16,7 +16,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from detector.case_shapes import Act, Case, CaseFile, CasePage, Explanation, Ruling
+from detector.case_shapes import CaseFile, CasePage, Explanation
+from detector.contract import Act
 from detector.review.access import Access
 from detector.review.errors import NotAllowed, ReviewError, Unreachable, of_status
 from detector.review.filters import Filters
@@ -83,43 +84,43 @@ class Desk:
     def explanation(self, case: str, gift: str) -> Explanation:
         return self.get(f"/v1/cases/{quote(case, safe='')}/explanation", Explanation, {"gift": gift})
 
-    # --- acting ---
+    # --- acting: each answers with the case as it then is ---
 
-    def claim(self, case: str, version: int) -> Case:
-        return self.act(case, "claim", Case, {"version": version})
+    def claim(self, case: str, version: int) -> CaseFile:
+        return self.act(case, "claim", {"version": version})
 
-    def unclaim(self, case: str) -> Case:
-        return self.act(case, "unclaim", Case)
+    def unclaim(self, case: str) -> CaseFile:
+        return self.act(case, "unclaim")
 
-    def assign(self, case: str, to: str) -> Case:
-        return self.act(case, "assign", Case, {"to": to})
+    def assign(self, case: str, to: str) -> CaseFile:
+        return self.act(case, "assign", {"to": to})
 
-    def escalate(self, case: str, why: str) -> Case:
-        return self.act(case, "escalate", Case, {"text": why})
+    def escalate(self, case: str, why: str) -> CaseFile:
+        return self.act(case, "escalate", {"text": why})
 
-    def note(self, case: str, text: str) -> Any:
-        return self.act(case, "notes", Any, {"text": text})
+    def note(self, case: str, text: str) -> CaseFile:
+        return self.act(case, "notes", {"text": text})
 
     def rule(
         self, case: str, act: Act, why: str, gifts: Sequence[str] | None = None, orgs: Sequence[str] | None = None
-    ) -> Ruling:
+    ) -> CaseFile:
         body: dict[str, Any] = {"act": act, "why": why}
         if gifts is not None:
             body["gifts"] = list(gifts)
         if orgs is not None:
             body["orgs"] = list(orgs)
-        return self.act(case, "rulings", Ruling, body)
+        return self.act(case, "rulings", body)
 
-    def confirm(self, case: str, ruling: str, why: str) -> Ruling:
-        return self.act(case, f"rulings/{quote(ruling, safe='')}/confirm", Ruling, {"text": why})
+    def confirm(self, case: str, ruling: str) -> CaseFile:
+        return self.act(case, f"rulings/{quote(ruling, safe='')}/confirm")
 
-    def refuse(self, case: str, ruling: str, why: str) -> Ruling:
-        return self.act(case, f"rulings/{quote(ruling, safe='')}/refuse", Ruling, {"text": why})
+    def refuse(self, case: str, ruling: str, why: str) -> CaseFile:
+        return self.act(case, f"rulings/{quote(ruling, safe='')}/refuse", {"text": why})
 
     # --- one request ---
 
-    def act(self, case: str, what: str, shape: type[T], body: Any = None) -> T:
-        return self.ask("POST", f"/v1/cases/{quote(case, safe='')}/{what}", shape, body)
+    def act(self, case: str, what: str, body: Any = None) -> CaseFile:
+        return self.ask("POST", f"/v1/cases/{quote(case, safe='')}/{what}", CaseFile, body)
 
     def get(self, path: str, shape: type[T], query: dict[str, str] | None = None) -> T:
         return self.ask("GET", f"{path}?{urlencode(query)}" if query else path, shape)

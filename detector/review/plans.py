@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detector.case_shapes import Act, CaseFile, CaseGift, Ruling
+from detector.case_shapes import CaseFile, CaseGift, Ruling
+from detector.contract import Act
 from detector.review.errors import Conflict, NotThere
 from detector.review.told import count, credits
 
@@ -85,6 +86,18 @@ def proposed(ruling: Ruling) -> str:
     """What would be confirmed or refused, and what it would do."""
     what = f"{VERBS[ruling.act]} {count(len(ruling.gifts), 'gift')}, {credits(ruling.amount)} credits: {ruling.why}"
     return "\n".join((what, *EFFECTS[ruling.act]))
+
+
+def newest(file: CaseFile, by: str | None = None) -> Ruling:
+    """The ruling that was made last."""
+    rulings = [one for one in file.rulings if by in (None, one.by)]
+    if not rulings:
+        raise NotThere(f"case {file.case.id} has no ruling")
+    return max(rulings, key=lambda one: one.at)
+
+
+def by_id(file: CaseFile, ruling: str) -> Ruling:
+    return next(one for one in file.rulings if one.id == ruling)
 
 
 def done(ruling: Ruling) -> str:

@@ -206,14 +206,19 @@ def timeline(past: Sequence[Past], this: str, now: datetime, width: int, ink: In
     return text if past else Text("The parties have no other gifts.", ink.soft)
 
 
-def gifts(file: CaseFile, at: int, marked: frozenset[str], now: datetime, width: int, ink: Ink) -> Text:
-    """Every gift of the case, two lines each; `at` is the one under the cursor, `marked` are those to rule on."""
+def gifts(
+    file: CaseFile, at: int, marked: frozenset[str], now: datetime, width: int, ink: Ink, *, ids: bool = False
+) -> Text:
+    """Every gift of the case, two lines each; `at` is the one under the cursor, `marked` are those to rule on. With
+    `ids` they have their ids, and no boxes to mark."""
     text = Text()
     for place, one in enumerate(file.gifts):
         tone = colour(ink, STANDINGS, one.standing, ink.soft)
         here = place == at
         line = Text("▶" if here else " ", ink.accent).append("☑ " if one.id in marked else "☐ ", ink.accent)
-        if one.standing != "waiting":
+        if ids:
+            line = Text(f"{one.id}  ", ink.accent)
+        elif one.standing != "waiting":
             line = Text("▶" if here else " ", ink.accent).append("  ", ink.soft)
         line.append(f"{one.sender} → {one.recipient}", f"bold {ink.ink}" if here else ink.ink)
         amount = Text(f"{credits(one.amount)} ", f"bold {ink.ink}")
@@ -267,3 +272,9 @@ def wrapped(text: Text, words: str, width: int, style: str, indent: int = 2) -> 
 def colour(ink: Ink, table: dict[str, str], word: str, otherwise: str | None = None) -> str:
     tone: str = getattr(ink, table[word]) if word in table else (otherwise or ink.ink)
     return tone
+
+
+def weightiest(file: CaseFile) -> list[CaseGift]:
+    """The gift to look at first: among those that wait the one with most to lose. None where there is no gift."""
+    order = sorted(file.gifts, key=lambda one: (one.standing != "waiting", -one.amount * (one.score or 0.5)))
+    return order[:1]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, TypeVar
 
+from msgspec import structs
 from rich.text import Text
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -18,7 +19,8 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from detector.case_shapes import Act, Case, CaseFile, CasePage
+from detector.case_shapes import CaseFile, CasePage
+from detector.contract import Act
 from detector.review import filters, plans
 from detector.review.desk import Desk, Me
 from detector.review.errors import Conflict, NotAllowed, NotThere, ReviewError, Unreachable, Usage
@@ -27,7 +29,7 @@ from detector.review.plans import Plan
 from detector.review.terminal import keys, looks
 from detector.review.terminal.aside import aside
 from detector.review.terminal.case_view import EXPLAINED, SECTIONS, CaseView
-from detector.review.terminal.dialogs import Confirm, Help, Line, Page
+from detector.review.terminal.dialogs import Confirm, Given, Help, Line, Page
 from detector.review.terminal.pages import Pages
 from detector.review.terminal.queue import QueueList
 from detector.review.terminal.rows import heading
@@ -391,8 +393,8 @@ class ReviewApp(App[None]):
 
     # --- acting ---
 
-    def act(self, ask: Callable[[str], T], told: Callable[[T], str]) -> None:
-        """Do one thing to the case in hand, say what came of it, and read the case again."""
+    def act(self, ask: Callable[[str], CaseFile], told: Callable[[CaseFile], str]) -> None:
+        """Do one thing to the case in hand, show the case as it then is, and say what came of it."""
         case = self.queue.chosen
         if case is None or self.acting:
             return
@@ -400,18 +402,22 @@ class ReviewApp(App[None]):
         self.say("…", "soft")
         self.run_worker(self.done(case, ask, told), group="act")
 
-    async def done(self, case: str, ask: Callable[[str], T], told: Callable[[T], str]) -> None:
+    async def done(self, case: str, ask: Callable[[str], CaseFile], told: Callable[[CaseFile], str]) -> None:
         try:
-            self.say(told(await aside(lambda: ask(case))))
+            file = await aside(lambda: ask(case))
+            self.say(told(file))
+            if self.queue.chosen == case:
+                self.take(file)
         except Conflict as error:
             self.say(f"Not done: {error.detail}", "warn")
+            self.turned.set()
         except Unreachable as error:
             self.say(f"Perhaps not done: {error.detail}. The case is read again; look before you repeat it.", "bad")
+            self.turned.set()
         except ReviewError as error:
             self.say(f"Not done: {error.detail}", "bad")
         finally:
             self.acting = False
-        self.turned.set()
         self.hurry.set()
 
     def in_hand(self, again: Callable[[], None]) -> CaseFile | None:
@@ -425,29 +431,25 @@ class ReviewApp(App[None]):
     def action_claim(self) -> None:
         file = self.in_hand(self.action_claim)
         if file:
-            self.act(lambda case: self.desk.claim(case, file.case.version), self.claimed)
-
-    def claimed(self, case: Case) -> str:
-        self.queue.pages.renew(case)
-        until = parsed(case.claimed_until) if case.claimed_until else None
-        return f"It is yours until {until:%H:%M} UTC." if until else "It is yours."
+            self.act(lambda case: self.desk.claim(case, file.case.version), claimed)
 
     def action_unclaim(self) -> None:
         if self.in_hand(self.action_unclaim):
             self.act(self.desk.unclaim, lambda _: "Handed back: anybody may claim it.")
 
     def action_note(self) -> None:
+        def on(text: str) -> None:
+            self.act(lambda case: self.desk.note(case, text), lambda _: "Noted.")
+
         if self.in_hand(self.action_note):
-            self.answer(
-                Page(self.ink), lambda text: self.act(lambda case: self.desk.note(case, text), lambda _: "Noted.")
-            )
+            self.answer(Page(self.ink), on)
 
     def action_escalate(self) -> None:
         def on(why: str) -> None:
-            self.act(lambda case: self.desk.escalate(case, why), lambda _: "Escalated: a lead sees it marked ▲.")
+            self.act(lambda case: self.desk.escalate(case, why), lambda _: "Escalated: leads see it marked ▲.")
 
         if self.in_hand(self.action_escalate):
-            words = "A lead is asked to look. The case keeps its place and its clock."
+            words = "The leads are asked to look. The case keeps its place and its clock."
             self.answer(Line("Escalate this case", "why, for the audit", words, self.ink), on)
 
     def action_assign(self) -> None:
@@ -469,23 +471,27 @@ class ReviewApp(App[None]):
         by = holder(file.case, self.now)
         first = "You have not claimed it: this claims it first." if by is None else None
         if by is not None and self.me is not None and by != self.me.name:
-            first = f"{by} has claimed it: the service will say whether you may."
+            first = f"{by} has claimed it: only a lead may rule on it now."
         others = tuple(dict.fromkeys(gift.recipient for gift in file.gifts if gift.recipient not in plan.orgs))
-        self.push_screen(Confirm(plan, first, others, self.ink), lambda answer: self.ruled(file, plan, by, answer))
 
-    def ruled(self, file: CaseFile, plan: Plan, by: str | None, answer: tuple[str, tuple[str, ...]] | None) -> None:
+        def ruled(answer: Given | None) -> None:
+            self.ruled(file, plan, by, answer)
+
+        self.push_screen(Confirm(plan, first, others, self.ink), ruled)
+
+    def ruled(self, file: CaseFile, plan: Plan, by: str | None, answer: Given | None) -> None:
         if answer is None:
             self.say("Left as it is.", "soft")
             return
         why, orgs = answer
 
-        def rule(case: str) -> str:
+        def rule(case: str) -> CaseFile:
             if by is None:
                 self.desk.claim(case, file.case.version)
-            return plans.done(self.desk.rule(case, plan.act, why, plan.gifts, orgs or None))
+            return self.desk.rule(case, plan.act, why, plan.gifts, orgs or None)
 
         self.view.marked = frozenset()
-        self.act(rule, str)
+        self.act(rule, lambda after: plans.done(plans.newest(after, self.me.name if self.me else None)))
 
     def action_second(self, what: str) -> None:
         file = self.in_hand(lambda: self.action_second(what))
@@ -496,16 +502,21 @@ class ReviewApp(App[None]):
         except ReviewError as error:
             self.say(error.detail, "warn")
             return
-        ask = self.desk.confirm if what == "confirm" else self.desk.refuse
 
         def on(why: str) -> None:
-            self.act(lambda case: ask(case, ruling.id, why), plans.done)
+            def ask(case: str) -> CaseFile:
+                if what == "confirm":
+                    return self.desk.confirm(case, ruling.id)
+                return self.desk.refuse(case, ruling.id, why)
 
-        title = f"{what.capitalize()} what {ruling.by} proposed"
-        self.answer(Line(title, "why, for the audit", plans.proposed(ruling), self.ink), on)
+            self.act(ask, lambda after: plans.done(plans.by_id(after, ruling.id)))
+
+        title, words = f"{what.capitalize()} what {ruling.by} proposed?", plans.proposed(ruling)
+        asks = "" if what == "confirm" else "why, for the audit"
+        self.answer(Line(title, asks, words, self.ink), on)
 
     def answer(self, dialog: Line | Page, then: Callable[[str], None]) -> None:
-        def told(answer: tuple[str, tuple[str, ...]] | None) -> None:
+        def told(answer: Given | None) -> None:
             if answer is None:
                 self.say("Left as it is.", "soft")
             else:
@@ -514,7 +525,10 @@ class ReviewApp(App[None]):
         self.push_screen(dialog, told)
 
 
-def with_(wanted: Filters, **more: str | None) -> Filters:
-    from msgspec import structs
+def claimed(file: CaseFile) -> str:
+    until = file.case.claimed_until
+    return f"It is yours until {parsed(until):%H:%M} UTC." if until else "It is yours."
 
+
+def with_(wanted: Filters, **more: str | None) -> Filters:
     return structs.replace(wanted, **more)

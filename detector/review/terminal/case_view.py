@@ -90,7 +90,8 @@ class CaseView(Vertical):
         waiting = {gift.id for gift in file.gifts if gift.standing == "waiting"}
         self.marked &= waiting
         places = {gift.id: place for place, gift in enumerate(file.gifts)}
-        self.at = places.get(held, weightiest(file)) if held else weightiest(file)
+        first = sections.weightiest(file)
+        self.at = places[held] if held in places else file.gifts.index(first[0]) if first else 0
         self.draw()
 
     def explain(self, gift: str, told: Explanation | str) -> None:
@@ -212,12 +213,3 @@ class CaseView(Vertical):
         text.append(f"{gift.verdict}: {', '.join(gift.reasons)}\n\n", ink.warn)
         sections.wrapped(text, fault or "reading why …", width, ink.soft, indent=0)
         return text
-
-
-def weightiest(file: CaseFile) -> int:
-    """The gift to look at first: among those that wait the one with most to lose."""
-    order = [
-        (gift.standing != "waiting", -gift.amount * (0.5 if gift.score is None else gift.score), place)
-        for place, gift in enumerate(file.gifts)
-    ]
-    return min(order)[2] if order else 0

@@ -18,7 +18,11 @@ from detector.review.told import Ink
 MOST_SHOWN = 200
 
 
-class Dialog(ModalScreen[tuple[str, tuple[str, ...]] | None]):
+# The words given, and the orgs chosen.
+Given = tuple[str, tuple[str, ...]]
+
+
+class Dialog(ModalScreen[Given | None]):
     """Answers with the words given and the orgs chosen, or with None where it was left by Escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", show=False)]
@@ -122,7 +126,9 @@ class Choice(Static, can_focus=True):
 
 
 class Line(Dialog):
-    """One line of text."""
+    """One line of text; without a placeholder only a yes is asked for."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "yes", show=False)]
 
     def __init__(self, title: str, placeholder: str, words: str, ink: Ink) -> None:
         super().__init__(ink)
@@ -133,8 +139,13 @@ class Line(Dialog):
             yield Static(Text(self.title_words, f"bold {self.ink.accent}"), classes="title")
             if self.words:
                 yield Static(Text(self.words, self.ink.soft), classes="effects")
-            yield Input(placeholder=self.placeholder, max_length=4_000, id="why")
+            if self.placeholder:
+                yield Input(placeholder=self.placeholder, max_length=4_000, id="why")
             yield Static(hint("enter", "does it", "esc", "leaves everything as it is", self.ink), classes="hint")
+
+    def action_yes(self) -> None:
+        if not self.placeholder:
+            self.dismiss(("", ()))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.value.strip():

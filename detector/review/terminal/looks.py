@@ -26,7 +26,8 @@ Screen { background: $background; color: $foreground; }
 #columns { height: 1fr; }
 #left { width: 30; border-right: vkey $line; }
 #heading { height: 1; }
-#queue { height: 1fr; scrollbar-size-vertical: 1; scrollbar-gutter: stable; background: $background; overflow-x: hidden; }
+#queue { height: 1fr; scrollbar-size-vertical: 1; scrollbar-gutter: stable;
+    background: $background; overflow-x: hidden; }
 #case { width: 1fr; padding: 0 0 0 1; }
 #head { height: 4; padding: 0 1 0 0; }
 #tabs { height: 1; margin: 1 0 0 0; }
