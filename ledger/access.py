@@ -59,10 +59,7 @@ class Access:
 
         Raises Unauthenticated without a valid key, Forbidden where its role lacks the scope.
         """
-        name = digest(bearer(authorization))
-        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
-        if actor is None:
-            actor = await self.look_up(name)
+        actor = await self.whose(authorization)
         if scope not in ROLES.get(actor.role, ()):
             raise Forbidden(f"a key of role {actor.role!r} may not do this; it needs the scope {scope!r}")
         return actor
@@ -77,6 +74,12 @@ class Access:
         except Forbidden:
             return (await self.actor(authorization, narrowly)).name
         return None
+
+    async def whose(self, authorization: str | None) -> Actor:
+        """The actor of the header, whatever the role. Raises Unauthenticated without a valid key."""
+        name = digest(bearer(authorization))
+        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
+        return actor or await self.look_up(name)
 
     async def own(self, authorization: str | None, scope: str) -> str:
         """The org that the key is bound to, if its role has the scope."""

@@ -9,11 +9,11 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -225,6 +225,12 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
         actor = await access.actor(authorization, scope)
         return Person(actor.name, detector.case_api.ASSIGN in ROLES[actor.role])
 
+    async def whoami(authorization: Annotated[str | None, Header()] = None) -> Response:
+        actor = await access.whose(authorization)
+        told = {"name": actor.name, "role": actor.role, "org": actor.org_id, "scopes": sorted(ROLES[actor.role])}
+        return Response(msgspec.json.encode(told), media_type="application/json")
+
+    app.add_api_route("/v1/whoami", whoami, tags=["keys"], summary="Whose key this is, and what it may do")
     ledger.api.add_sending(app, access, works.send)
     app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))

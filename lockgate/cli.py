@@ -41,6 +41,7 @@ OWNED = {
         "detector.verify_cli:verify",
         "Check that the event log is what was appended, and records agree with it.",
     ),
+    "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 
