@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from models.model import Model
     from training.judged import Judged
-    from training.promote import Ruling
+    from training.ruling import Ruling
     from training.shelf import Piece
 
 T = TypeVar("T")
