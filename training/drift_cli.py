@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.cli import CACHE, AsJson, Cache, Quiet, mended, model_path, moment, progress
 from training.errors import TrainingError
+from training.terminal import CACHE, AsJson, Cache, Quiet, mended, model_path, moment, progress
 
 if TYPE_CHECKING:
     import polars as pl

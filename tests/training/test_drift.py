@@ -99,7 +99,7 @@ def test_a_wave_of_frauds_moves_score_and_verdicts(seed: int) -> None:
     whole = stream(seed)
     now = part(whole, 14, 21)
     scores = now.scores.copy()
-    scores[::4] = 0.95
+    scores[::3] = 0.95
     assert {"score", "verdicts"} <= alarms(later(whole, judged(replace(now, scores=scores))))
 
 
