@@ -58,8 +58,8 @@ def train(
                 "and alone knows --promote"
             )
         from training.engine import engine
-        from training.fit import Wish
         from training.jobs import gathered, learn
+        from training.lesson import Wish
 
         now = moment(as_of, "--as-of") if as_of else datetime.now(UTC)
         wish = Wish(

@@ -116,7 +116,7 @@ def compared(model: Model, gifts: pl.DataFrame) -> list[Drift]:
     import numpy as np
 
     from training import drift as pure
-    from training.fit import matrix
+    from training.lesson import matrix
     from training.thresholds import verdicts
 
     if model.reference is None:

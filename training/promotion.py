@@ -17,9 +17,9 @@ from detector.store import SQL
 from models.model import Model
 from training import promote, speed
 from training.errors import TrainingError, Unjudged
-from training.fit import Step, matrix
 from training.jobs import gathered
 from training.judged import Judged
+from training.lesson import Step, matrix
 from training.ruling import Ruling, as_of
 from training.split import Span, frauds
 from training.thresholds import verdicts

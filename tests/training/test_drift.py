@@ -16,7 +16,7 @@ from models.reference import Reference, check
 from training.drift import DAY_US, Drift, Window, drifts, reference, sparkline
 from training.errors import TrainingError
 from training.features import features
-from training.fit import matrix
+from training.lesson import matrix
 from training.simulate import simulate
 from training.thresholds import verdicts
 

@@ -19,8 +19,9 @@ from models.model import Model
 from training import promotion, sound
 from training.errors import TrainingError
 from training.features import features
-from training.fit import Wish, fit, matrix
+from training.fit import fit
 from training.judged import Judged, families, segments
+from training.lesson import Wish, matrix
 from training.ruling import Ruling
 from training.simulate import START, simulate
 
