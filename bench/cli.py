@@ -82,16 +82,18 @@ def shadowing(
     ] = None,
     orgs: Annotated[int, typer.Option(min=2, hidden=True)] = FULL.orgs,
 ) -> None:
-    """What a challenger that sleeps five seconds a call costs the gifts: p99 and throughput with it over without."""
+    """What a challenger that sleeps five seconds a call costs the gifts: latencies with it over without, at a pace."""
     from bench.shadow import measure as pairs
 
-    plan = replace(FULL, rounds=rounds or (1 if quick else 5), seconds=seconds or (0.5 if quick else 4.0), orgs=orgs)
+    plan = replace(FULL, rounds=rounds or (1 if quick else 12), seconds=seconds or (0.5 if quick else 8.0), orgs=orgs)
     told = sure(lambda: pairs(plan, model, progress(time.monotonic())))
     if as_json:
         print(json.dumps(told, indent=2))
     else:
         for name, one in told["spread"].items():
-            print(f"{name}: {one['median']:.3f} ({one['min']:.3f} to {one['max']:.3f})")
+            ends = told["interval"][name]
+            within = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+            print(f"{name}: {one['median']:.3f}{within} ({one['min']:.3f} to {one['max']:.3f})")
     if told["faults"]:
         fail("; ".join(told["faults"]))
 

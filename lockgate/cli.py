@@ -32,7 +32,7 @@ OWNED = {
     "policy": ("detector.cli:app", "Check, compare, activate and roll back policies."),
     "models": ("training.models_cli:app", "Artifacts: list, compare, promote, shadow and roll back."),
     "replay": ("lockgate.replay:command", "Play a history file through the real thing, on a virtual clock."),
-    "simulate": ("training.cli:simulate", "Write a synthetic platform as a history file."),
+    "simulate": ("training.simulate_cli:simulate", "Write a synthetic platform as a history file."),
     "train": ("training.cli:train", "Learn a model from a history file, as of a day."),
     "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.cli import CACHE, AsJson, Cache, Quiet, mended, model_path, moment, progress
 from training.errors import TrainingError
+from training.terminal import CACHE, AsJson, Cache, Quiet, mended, model_path, moment, progress
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,7 +116,7 @@ def compared(model: Model, gifts: pl.DataFrame) -> list[Drift]:
     import numpy as np
 
     from training import drift as pure
-    from training.fit import matrix
+    from training.lesson import matrix
     from training.thresholds import verdicts
 
     if model.reference is None:

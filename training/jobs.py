@@ -18,7 +18,8 @@ from models.files import MANIFEST
 from models.manifest import NAME
 from training import history
 from training.errors import TrainingError
-from training.fit import Step, Wish, fit
+from training.fit import fit
+from training.lesson import Step, Wish
 from training.score import score_history
 from training.unseen import left_out
 from training.vectors import vectors

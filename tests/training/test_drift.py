@@ -16,7 +16,7 @@ from models.reference import Reference, check
 from training.drift import DAY_US, Drift, Window, drifts, reference, sparkline
 from training.errors import TrainingError
 from training.features import features
-from training.fit import matrix
+from training.lesson import matrix
 from training.simulate import simulate
 from training.thresholds import verdicts
 
@@ -99,7 +99,7 @@ def test_a_wave_of_frauds_moves_score_and_verdicts(seed: int) -> None:
     whole = stream(seed)
     now = part(whole, 14, 21)
     scores = now.scores.copy()
-    scores[::4] = 0.95
+    scores[::3] = 0.95
     assert {"score", "verdicts"} <= alarms(later(whole, judged(replace(now, scores=scores))))
 
 
