@@ -21,6 +21,7 @@ import detector.api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
+import ledger.trace_api
 from detector.contract import Judged
 from detector.errors import DetectorError
 from detector.judge import Detector
@@ -204,6 +205,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
+    app.include_router(ledger.trace_api.router(works.pool, access))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 

@@ -152,18 +152,6 @@ async def test_a_consumption_is_posted_once(http: httpx.AsyncClient, house: Hous
     assert (await balance(http, house, "a"))["available"] == 7
 
 
-async def test_revoking_takes_what_is_there_and_later_what_comes_back(http: httpx.AsyncClient, house: House) -> None:
-    await house.org("a")
-    await house.org("b")
-    grant = await issue(http, "a", 10)
-    sent = await house.sent("a", "b", 4)
-    assert (await http.post(f"/v1/grants/{grant['id']}/revoke")).json()["revoked"] == 6
-    assert (await http.post(f"/v1/grants/{grant['id']}/revoke")).json()["code"] == "conflict"
-    await house.cancel("a", sent)
-    assert (await balance(http, house, "a"))["available"] == 0
-    assert (await house.reconcile())["revoked"] == 10
-
-
 # --- what may be gifted ---
 
 
