@@ -79,7 +79,7 @@ begin
     select coalesce(sum(e.amount), 0) into consumed
     from ledger.grants g join ledger.entries e on e.grant_id = g.id and e.account = 'consumed'
     where g.root_id = new.grant_id;
-    if root.parent_id is not null or root.org_id <> new.org_id or before.whole
+    if root.id is null or root.parent_id is not null or root.org_id <> new.org_id or before.whole
         or before.amount + new.amount > root.amount or before.receivable + new.receivable > consumed then
         raise exception 'revocation % takes back more than there is of grant %', new.id, new.grant_id
             using errcode = 'check_violation', constraint = 'revoked_at_most_once';
