@@ -1,4 +1,4 @@
-"""How credits come into the ledger and leave it: issued, consumed, revoked, expired. Each is one posting."""
+"""How credits come into the ledger and leave it: issued, consumed, expired. Each is one posting."""
 
 from __future__ import annotations
 
@@ -101,25 +101,6 @@ async def consume(conn: asyncpg.Connection, org_id: str, amount: int, subject: s
         raise Conflict(f"consumption {subject!r} was posted before") from error
     left: int = have - amount
     return left
-
-
-async def revoke(conn: asyncpg.Connection, grant_id: str) -> int:
-    """Take back what is available of a grant; how much. What of it waits in the lock is taken when its gift ends."""
-    grant = await conn.fetchrow(store.SQL["grant"], grant_id)
-    if grant is None:
-        raise NotFound(f"grant {grant_id!r} does not exist")
-    org = await lock_org(conn, grant["org_id"])
-    grant = await conn.fetchrow(store.SQL["grant_revoke"], grant_id, org["now"])
-    if grant is None:
-        raise Conflict(f"grant {grant_id} was revoked before")
-    taken: int = grant["available"]
-    if taken:
-        legs = [
-            (grant["org_id"], grant_id, Account.AVAILABLE.value, -taken),
-            (grant["org_id"], grant_id, Account.REVOKED.value, taken),
-        ]
-        await conn.execute(store.SQL["post"], *store.columns(posting("revoke", grant_id, org["now"], legs), 8))
-    return taken
 
 
 async def expire_due(pool: asyncpg.Pool, at: datetime | None = None, *, most: int = 500) -> int:

@@ -24,6 +24,7 @@ import detector.list_api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
+import ledger.trace_api
 from detector import cases
 from detector.case_work import Person
 from detector.contract import Judged
@@ -239,6 +240,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
+    app.include_router(ledger.trace_api.router(works.pool, access))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 
