@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -20,6 +21,7 @@ from detector.activity import HORIZON_US, Activity
 from detector.decide import FIRST
 from detector.feature_table import HASH
 from detector.gift import Gift, Opinion, micros, moment
+from detector.lists import EVERYBODY, NONE, Entry, Lists, names
 from detector.parties import look_at, memory
 from detector.policy import Policy, read
 from detector.rebuilt import First, Rebuilt, gift_of, silence
@@ -103,6 +105,8 @@ class Found:
     first_policy: Policy | None = None
     first_past: Past | None = None
     others: Sequence[tuple[Mapping[str, Any], Policy | None]] = ()
+    waived: Mapping[str, str] = field(default_factory=dict)
+    lists: Lists = NONE
 
 
 # --- reading ---
@@ -127,7 +131,8 @@ async def gather(conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any],
     past = await before(conn, [*keys, *("o:" + other["recipient"] for other, _ in others)], until, policy)
     if isinstance(past, str):
         return past
-    found = Found(row, policy, past, judged, silent, others=others)
+    lists = await listed(conn, [gift, *(gift_of(other, None) for other, _ in others)], row["at"])
+    found = Found(row, policy, past, judged, silent, others=others, lists=lists)
     return found if gift.look == FIRST else await with_first(conn, shelf, found, first)
 
 
@@ -142,7 +147,18 @@ async def with_first(conn: asyncpg.Connection, shelf: Shelf, found: Found, first
         if isinstance(read, str):
             return read
         past = read
-    return replace(found, first=first, first_policy=policy, first_past=past)
+    gift = first["id"].rpartition(".")[0]
+    rulings = await conn.fetch(store.SQL["waived_then"], gift, found.row["at"])
+    waived = {reason: row["ruling"] for row in rulings for reason in row["reasons"]}
+    return replace(found, first=first, first_policy=policy, first_past=past, waived=waived)
+
+
+async def listed(conn: asyncpg.Connection, gifts: Sequence[Gift], at: datetime) -> Lists:
+    """The entries that were there for any of these gifts at a moment."""
+    facts = [(kind, getattr(gift, fact)) for gift in gifts for kind, fact in EVERYBODY]
+    asked = {(kind, name) for kind, fact in facts if fact is not None for name in names(kind, fact)}
+    rows = await conn.fetch(store.SQL["lists_then"], [one[0] for one in asked], [one[1] for one in asked], at)
+    return Lists(0, [Entry.of(*row) for row in rows])
 
 
 def unfit(row: Mapping[str, Any], policy: Policy | None) -> str:
@@ -205,7 +221,7 @@ def rebuild(found: Found) -> Rebuilt:
     policy, gift, at = found.policy, gift_of(found.row, found.policy), micros(found.row["at"])
     activity = found.past.relived(Activity(policy.shapes, memory if policy.model else None))
     first = first_of(found, gift) if found.first else None
-    return Rebuilt(gift, at, policy, activity, found.serving, found.silent, first)
+    return Rebuilt(gift, at, policy, activity, found.serving, found.silent, first, found.waived, found.lists)
 
 
 def first_of(found: Found, gift: Gift) -> First:
@@ -233,5 +249,5 @@ def to_other(then: Rebuilt, row: Mapping[str, Any], policy: Policy | None) -> Gi
     older_s = (then.at - micros(row["at"])) // 1_000_000
     age_s = None if there.recipient_age_s is None else there.recipient_age_s + older_s
     facts = {"recipient_age_s": age_s, "same_owner": there.same_owner, "recipient_tier": there.recipient_tier}
-    told = {name: fact for name, fact in facts.items() if fact is not None}
-    return structs.replace(then.gift, recipient=there.recipient, **told)
+    told: dict[str, Any] = {name: fact for name, fact in facts.items() if fact is not None}
+    return structs.replace(then.gift, recipient=there.recipient, recipient_domain=there.recipient_domain, **told)

@@ -174,7 +174,8 @@ def of_counterpart(then: Rebuilt, own: Verdict, known: Sequence[Gift]) -> Turn:
 
 def stranger(then: Rebuilt) -> Gift:
     then.activity.new("o:" + STRANGER)
-    return replace(then.gift, recipient=STRANGER, same_owner=None if then.gift.same_owner is None else False)
+    own = None if then.gift.same_owner is None else False
+    return replace(then.gift, recipient=STRANGER, recipient_domain=None, same_owner=own)
 
 
 # --- the search ---
