@@ -135,6 +135,7 @@ def reviewing(
     else:
         for name, one in told["ms"].items():
             print(f"{name}: median {one['median']} ms, p95 {one['p95']} ms, most {one['most']} ms")
+        print(f"load of the machine: {told['load'][0]}")
     if told["faults"]:
         fail("; ".join(told["faults"]))
 

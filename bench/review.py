@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,9 +18,10 @@ from statistics import quantiles
 from typing import Any
 
 import asyncpg
+import psutil
 
 from bench import ground, model
-from bench.servers import application
+from bench.servers import application, cpu_s
 from detector import store
 from detector.policy import DEFAULT
 from ledger.access import issue_key
@@ -48,11 +50,13 @@ QUICK = Plan(orgs=60, past=2_000, cases=300, shown=6)
 
 @dataclass(slots=True)
 class Seen:
-    """What the looks took, in milliseconds, and how many of the decisions came out again."""
+    """What the looks took, in milliseconds; what explanations took of the application's processor; and how many of the
+    decisions came out again."""
 
     took: dict[str, list[float]] = field(
         default_factory=lambda: {"queue": [], "case": [], "explanation": [], "show": []}
     )
+    cpu_ms: list[float] = field(default_factory=list)
     replayed: int = 0
     verdicts: dict[str, int] = field(default_factory=dict)
 
@@ -65,11 +69,11 @@ def measure(plan: Plan, directory: Path | None, say: Say) -> dict[str, Any]:
         model.serve(own, artifact)
         key = asyncio.run(ground.on(own, lambda conn: fill(conn, plan)))
         say(f"{plan.past:,} past gifts, {plan.cases:,} open cases")
-        with application(own, 1) as (port, _):
+        with application(own, 1) as (port, process):
             ask = Client(port, key)
             held = [gift for gift in send(ask, senders, plan.shown) if gift]
             say(f"{len(held)} of {plan.shown} real gifts were held")
-            seen = look(ask, held)
+            seen = look(ask, held, lambda: cpu_s(psutil.Process(process.pid)))
     return report(plan, held, seen)
 
 
@@ -118,16 +122,20 @@ def send(ask: Client, senders: list[tuple[str, str]], shown: int) -> Iterator[st
         yield told["id"] if status == 201 and told["status"] == "held" else None
 
 
-def look(ask: Client, held: list[str]) -> Seen:
+def look(ask: Client, held: list[str], cpu: Callable[[], float]) -> Seen:
     """The queue, then each held gift's case and explanation; the first look is passed over, which loads the model."""
     seen = Seen()
+    if not held:
+        return seen
     ask("GET", f"/v1/decisions/{held[0]}/explanation")
     for gift in held:
         queue_ms, _ = timed(lambda: ask("GET", "/v1/cases?limit=50"))
         page = ask("GET", f"/v1/cases?q={gift}")[1]
         case = page["cases"][0]["id"]
         case_ms, _ = timed(lambda case=case: ask("GET", f"/v1/cases/{case}"))
+        used = cpu()
         why_ms, (_, told) = timed(lambda case=case, gift=gift: ask("GET", f"/v1/cases/{case}/explanation?gift={gift}"))
+        seen.cpu_ms.append((cpu() - used) * 1e3)
         seen.replayed += told["replayed"] is True
         for what, ms in (("queue", queue_ms), ("case", case_ms), ("explanation", why_ms), ("show", case_ms + why_ms)):
             seen.took[what].append(ms)
@@ -155,6 +163,8 @@ def report(plan: Plan, held: list[str], seen: Seen) -> dict[str, Any]:
         "cases": plan.cases,
         "held": len(held),
         "ms": took,
+        "explanation_cpu_ms": spread(seen.cpu_ms) if seen.cpu_ms else None,
+        "load": [round(one, 1) for one in os.getloadavg()],
         "goals": {
             name: {"goal_ms": goal, "met": took[name]["p95"] < goal} for name, goal in GOALS_MS.items() if name in took
         },

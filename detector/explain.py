@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ from detector.store import HITS
 from detector.turns import turns, unturned
 from detector.wording import credits, span
 
+Entries = Mapping[Any, Mapping[str, Any]]
+NO_ENTRIES: Entries = MappingProxyType({})
 MOST_TOLD = 12  # contributions; what the others add up to is said in the note
 REFUSED = {
     "org_frozen": "the sender is frozen",
@@ -44,13 +47,14 @@ def explanation(
 ) -> Explanation:
     """The whole; `then` is what the decision is taken again from, or why it cannot be. `rest` was read beside it."""
     found, replayed, note = turned(row, then, rest.pop("known"))
+    entries = {entry["id"]: entry for entry in rest.pop("entries")}
     return Explanation(
         gift=row["id"].rpartition(".")[0],
         decision=row["id"],
         at=stamp(row["at"]),
         verdict=row["verdict"],
         generation=row["generation"],
-        causes=[cause(hit, policy) for hit in HITS.decode(row["hits"])],
+        causes=[cause(hit, policy, entries) for hit in HITS.decode(row["hits"])],
         model=said(row, policy, model),
         turns=found,
         replayed=replayed,
@@ -73,28 +77,63 @@ def turned(row: Mapping[str, Any], then: Rebuilt | str, known: Sequence[Any]) ->
 # --- causes ---
 
 
-def cause(hit: Hit, policy: Policy | None) -> Cause:
-    """One hit in words: the policy's own where it has some."""
+def cause(hit: Hit, policy: Policy | None, entries: Entries = NO_ENTRIES) -> Cause:
+    """One hit in words: the policy's own where it has some; and what lets it not count, if anything does."""
+    description, false_alarms = told(hit, policy, entries)
+    if hit.waived_by:
+        description = f"{description} (no longer counts: {waiver(hit.waived_by, entries)})"
+    return Cause(hit.by, hit.name, hit.verdict, description, false_alarms, hit.seen)
+
+
+def told(hit: Hit, policy: Policy | None, entries: Entries) -> tuple[str, str | None]:
+    """What a hit means, and whom it wrongly points at."""
     limits: dict[str, Limit] = {one.name: one for one in policy.limits} if policy else {}
     rules = {one.name: one for one in policy.rules} if policy else {}
-    description, false_alarms = None, None
     if hit.by == "limit" and hit.name in limits:
-        description = f"{ceiling(limits[hit.name])}: {limits[hit.name].description}"
-    elif hit.by in ("rule", "degraded") and hit.name in rules:
-        description, false_alarms = rules[hit.name].description, rules[hit.name].false_alarms or None
-        if hit.by == "degraded":
-            nulls = ", ".join(name for name, value in hit.seen.items() if value is None)
-            description = (
-                f"could not be told, since {nulls or 'a part of it'} was not known, and so holds: {description}"
-            )
-    elif hit.by == "degraded":
-        description = DEGRADED.get(hit.name, f"the model could not be used ({hit.name.removeprefix('model_')})")
-    elif hit.by == "ledger":
-        description = f"the ledger refused it before it was judged: {REFUSED.get(hit.name, hit.name)}"
-    elif hit.by == "model":
-        description = f"the score came up to the threshold of {hit.seen.get('threshold', 0):.3g}"
-        false_alarms = "gifts that look like frauds: what moved the score is told apart"
-    return Cause(hit.by, hit.name, hit.verdict, description, false_alarms, hit.seen)
+        return f"{ceiling(limits[hit.name])}: {limits[hit.name].description}", None
+    if hit.by in ("rule", "degraded") and hit.name in rules:
+        rule = rules[hit.name]
+        return f"{untold(hit) if hit.by == 'degraded' else ''}{rule.description}", rule.false_alarms or None
+    if hit.by == "degraded":
+        return DEGRADED.get(hit.name, f"the model could not be used ({hit.name.removeprefix('model_')})"), None
+    if hit.by == "ledger":
+        return f"the ledger refused it before it was judged: {REFUSED.get(hit.name, hit.name)}", None
+    if hit.by == "list":
+        return f"on the block list: {entry_words(hit.seen.get('entry'), entries)}", None
+    if hit.by == "model":
+        at = hit.seen.get("threshold", 0)
+        return (
+            f"the score came up to the threshold of {at:.3g}",
+            "gifts that look like frauds: see what moved the score",
+        )
+    return hit.reason, None
+
+
+def untold(hit: Hit) -> str:
+    nulls = ", ".join(name for name, value in hit.seen.items() if value is None)
+    return f"could not be told, since {nulls or 'a part of it'} was not known, and so holds: "
+
+
+def waiver(by: str, entries: Entries) -> str:
+    """What waived a hit: an entry of the allow list, or a ruling."""
+    if by.startswith("list:"):
+        return f"on the allow list: {entry_words(int(by.rpartition(':')[2]), entries)}"
+    return f"released by ruling {by}"
+
+
+def entry_words(number: Any, entries: Entries) -> str:
+    entry = entries.get(number)
+    if entry is None:
+        return f"entry {number}"
+    since = stamp(entry["added_at"])[:10]
+    return f"{entry['kind']} {entry['value']}, by {entry['author']} since {since}: {entry['reason']} (entry {number})"
+
+
+def entries_named(hits: str) -> list[int]:
+    """The list entries that recorded hits name."""
+    found = [hit.seen.get("entry") for hit in HITS.decode(hits)]
+    waivers = [hit.waived_by for hit in HITS.decode(hits) if hit.waived_by and hit.waived_by.startswith("list:")]
+    return [number for number in found if number] + [int(by.rpartition(":")[2]) for by in waivers]
 
 
 def ceiling(limit: Limit) -> str:

@@ -51,8 +51,9 @@ async def graph(conn: asyncpg.Connection, parties: Parties, at: datetime, client
         ties |= {(row["sender"], row["recipient"]): edge(row) for row in rows if tie(row) not in ties}
         front, left_out = step(ties.values(), front, steps, most_ties)
         cut = cut or left_out or any(row["full"] for row in rows)
-    frauds = {row["org"]: row["frauds"] for row in await conn.fetch(store.SQL["frauds_of"], list(steps))}
-    return drawn(steps, ties.values(), frauds, cut)
+    known = {row["org"]: row for row in await conn.fetch(store.SQL["orgs_known"], list(steps))}
+    nodes = [Node(org, far, known[org]["frauds"], known[org]["list"]) for org, far in steps.items()]
+    return Graph(nodes, among(steps, ties.values()), cut)
 
 
 def tie(row: Mapping[str, Any]) -> Parties:
@@ -83,8 +84,6 @@ def weight(edge: Edge) -> tuple[int, int, str, str]:
     return -edge.stopped, -edge.amount, edge.sender, edge.recipient
 
 
-def drawn(steps: Mapping[str, int], ties: Iterable[Edge], frauds: Mapping[str, int], cut: bool) -> Graph:
-    """The orgs that were reached, and the ties among them, the heaviest first."""
-    nodes = [Node(org, far, frauds.get(org, 0)) for org, far in steps.items()]
-    edges = [one for one in ties if one.sender in steps and one.recipient in steps]
-    return Graph(nodes, sorted(edges, key=weight), cut)
+def among(steps: Mapping[str, int], ties: Iterable[Edge]) -> list[Edge]:
+    """The ties among the orgs that were reached, the heaviest first."""
+    return sorted((one for one in ties if one.sender in steps and one.recipient in steps), key=weight)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -20,6 +21,7 @@ from detector.activity import HORIZON_US, Activity
 from detector.decide import FIRST
 from detector.feature_table import HASH
 from detector.gift import Gift, Opinion, micros, moment
+from detector.lists import EVERYBODY, NONE, Entry, Lists, names
 from detector.parties import look_at, memory
 from detector.policy import Policy, read
 from detector.rebuilt import First, Rebuilt, gift_of, silence
@@ -103,6 +105,8 @@ class Found:
     first_policy: Policy | None = None
     first_past: Past | None = None
     others: Sequence[tuple[Mapping[str, Any], Policy | None]] = ()
+    waived: Mapping[str, str] = field(default_factory=dict)
+    lists: Lists = NONE
 
 
 # --- reading ---
@@ -127,7 +131,8 @@ async def gather(conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any],
     past = await before(conn, [*keys, *("o:" + other["recipient"] for other, _ in others)], until, policy)
     if isinstance(past, str):
         return past
-    found = Found(row, policy, past, judged, silent, others=others)
+    lists = await listed(conn, [gift, *(gift_of(other, None) for other, _ in others)], row["at"])
+    found = Found(row, policy, past, judged, silent, others=others, lists=lists)
     return found if gift.look == FIRST else await with_first(conn, shelf, found, first)
 
 
@@ -142,7 +147,18 @@ async def with_first(conn: asyncpg.Connection, shelf: Shelf, found: Found, first
         if isinstance(read, str):
             return read
         past = read
-    return replace(found, first=first, first_policy=policy, first_past=past)
+    gift = first["id"].rpartition(".")[0]
+    rulings = await conn.fetch(store.SQL["waived_then"], gift, found.row["at"])
+    waived = {reason: row["ruling"] for row in rulings for reason in row["reasons"]}
+    return replace(found, first=first, first_policy=policy, first_past=past, waived=waived)
+
+
+async def listed(conn: asyncpg.Connection, gifts: Sequence[Gift], at: datetime) -> Lists:
+    """The entries that were there for any of these gifts at a moment."""
+    facts = [(kind, getattr(gift, fact)) for gift in gifts for kind, fact in EVERYBODY]
+    asked = {(kind, name) for kind, fact in facts if fact is not None for name in names(kind, fact)}
+    rows = await conn.fetch(store.SQL["lists_then"], [one[0] for one in asked], [one[1] for one in asked], at)
+    return Lists(0, [Entry.of(*row) for row in rows])
 
 
 def unfit(row: Mapping[str, Any], policy: Policy | None) -> str:
@@ -158,43 +174,36 @@ def unfit(row: Mapping[str, Any], policy: Policy | None) -> str:
     return ""
 
 
-async def before(
-    conn: asyncpg.Connection, keys: Sequence[str], until: tuple[int, int], policy: Policy, most: int | None = None
-) -> Past | str:
+async def before(conn: asyncpg.Connection, keys: Sequence[str], until: tuple[int, int], policy: Policy) -> Past | str:
     """What came before a moment, or what keeps it from being gone over."""
-    most = MOST_EVENTS if most is None else most
-    roles, names, since = store.columns(keys, [until[0] - HORIZON_US] * len(keys))
-    gifts = await conn.fetchval(store.SQL["busy"], roles, names, since[0], moment(until[0]), most + 1)
-    if gifts > most:
-        return f"its parties, address and device had over {most:,} gifts in the 30 days before: too many to go over"
-    taught = policy.model is not None
-    events = await conn.fetch(store.SQL["load"], keys, roles, names, since, taught, moment(until[0]))
+    gifts = sum((await busy(conn, keys, until[0], MOST_EVENTS + 1)).values())
+    if gifts > MOST_EVENTS:
+        return f"its parties, address and device had over {MOST_EVENTS:,} gifts in 30 days: too many to go over"
+    taught, upto = policy.model is not None, moment(until[0])
+    asked = store.columns(keys, [until[0] - HORIZON_US] * len(keys))
+    events = await conn.fetch(store.SQL["load"], keys, *asked, taught, upto)
     remembered = [key for key in keys if taught and memory(key)]
     asked = store.columns(remembered, [until[0] - store.MEMORY_US] * len(remembered))
     labels = await conn.fetch(store.SQL["load_labels"], remembered, *asked) if remembered else []
     return Past(list(keys), until, events, labels)
 
 
+async def busy(conn: asyncpg.Connection, keys: Sequence[str], at: int, most: int) -> dict[str, int]:
+    """How many gifts each key saw in the 30 days before a moment, counted up to `most`."""
+    roles, names, since = store.columns(keys, [at - HORIZON_US] * len(keys))
+    rows = await conn.fetch(store.SQL["busy"], roles, names, since[0], moment(at), most) if keys else []
+    return {row["key"]: row["gifts"] for row in rows}
+
+
 async def known(
     conn: asyncpg.Connection, shelf: Shelf, gift: Gift, at: int
 ) -> list[tuple[Mapping[str, Any], Policy | None]]:
     """The sender's latest gift to each of its latest counterparts, but those that are hubs."""
-    rows = await conn.fetch(
-        store.SQL["counterparts"],
-        gift.sender,
-        moment(at - HORIZON_US),
-        moment(at),
-        MOST_SENT,
-        MOST_KNOWN,
-        gift.recipient,
-    )
-    since, upto = moment(at - HORIZON_US), moment(at)
-    found = []
-    for row in rows:
-        gifts = await conn.fetchval(store.SQL["busy"], ["o"], [row["recipient"]], since, upto, MOST_OF_KNOWN + 1)
-        if gifts <= MOST_OF_KNOWN:
-            found.append((row, await shelf.policy(conn, row["generation"])))
-    return found
+    asked = gift.sender, moment(at - HORIZON_US), moment(at), MOST_SENT, MOST_KNOWN, gift.recipient
+    rows = await conn.fetch(store.SQL["counterparts"], *asked)
+    crowd = await busy(conn, ["o:" + row["recipient"] for row in rows], at, MOST_OF_KNOWN + 1)
+    near = [row for row in rows if crowd["o:" + row["recipient"]] <= MOST_OF_KNOWN]
+    return [(row, await shelf.policy(conn, row["generation"])) for row in near]
 
 
 # --- rebuilding ---
@@ -205,7 +214,7 @@ def rebuild(found: Found) -> Rebuilt:
     policy, gift, at = found.policy, gift_of(found.row, found.policy), micros(found.row["at"])
     activity = found.past.relived(Activity(policy.shapes, memory if policy.model else None))
     first = first_of(found, gift) if found.first else None
-    return Rebuilt(gift, at, policy, activity, found.serving, found.silent, first)
+    return Rebuilt(gift, at, policy, activity, found.serving, found.silent, first, found.waived, found.lists)
 
 
 def first_of(found: Found, gift: Gift) -> First:
@@ -233,5 +242,5 @@ def to_other(then: Rebuilt, row: Mapping[str, Any], policy: Policy | None) -> Gi
     older_s = (then.at - micros(row["at"])) // 1_000_000
     age_s = None if there.recipient_age_s is None else there.recipient_age_s + older_s
     facts = {"recipient_age_s": age_s, "same_owner": there.same_owner, "recipient_tier": there.recipient_tier}
-    told = {name: fact for name, fact in facts.items() if fact is not None}
-    return structs.replace(then.gift, recipient=there.recipient, **told)
+    told: dict[str, Any] = {name: fact for name, fact in facts.items() if fact is not None}
+    return structs.replace(then.gift, recipient=there.recipient, recipient_domain=there.recipient_domain, **told)

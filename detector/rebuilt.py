@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from detector.activity import PREFIX, Activity
 from detector.decide import FIRST, decide
 from detector.feature_table import HASH, IDENTITIES
 from detector.gift import Decision, Event, Gift, Opinion, micros
+from detector.lists import NONE, Lists
 from detector.live import Party
 from detector.live_facts import NAMES as FACTS
 from detector.model_vector import Recorded, relabelled
@@ -27,7 +28,10 @@ from detector.serving import Serving
 from detector.store import HITS, text
 
 WORDS = {rank: word for word, rank in IDENTITIES.items()}
-GIVEN = ("sender", "recipient", "amount", "ip", "device", "tier", "fingerprint", "look")
+GIVEN = (
+    *("sender", "recipient", "amount", "ip", "device", "tier", "fingerprint", "look"),
+    *("sender_domain", "recipient_domain"),
+)
 KEPT = frozenset(Gift.__struct_fields__) - {"id", "payload_hash", *GIVEN}
 WEEK_S = 7 * 86_400
 
@@ -53,17 +57,23 @@ class Rebuilt:
     serving: Serving | None = None
     silent: Opinion | None = None
     first: First | None = None
+    waived: Mapping[str, str] = field(default_factory=dict)
+    lists: Lists = NONE
 
 
 def again(then: Rebuilt, gift: Gift | None = None, later_s: int = 0) -> Decision:
     """The decision on the gift, or on a changed one, so many seconds later and with all else as it was."""
     changed = then.gift if gift is None else gift
-    at = then.at + later_s * 1_000_000
-    aged = older(changed, later_s)
     if changed.look != FIRST and changed.amount != then.gift.amount:
         with Shifted(then, changed.amount - then.gift.amount):
-            return decide(aged, then.activity, then.policy, at, opinion(then, aged, at))
-    return decide(aged, then.activity, then.policy, at, opinion(then, aged, at))
+            return taken(then, changed, later_s)
+    return taken(then, changed, later_s)
+
+
+def taken(then: Rebuilt, gift: Gift, later_s: int) -> Decision:
+    aged, at = older(gift, later_s), then.at + later_s * 1_000_000
+    said = opinion(then, aged, at)
+    return decide(aged, then.activity, then.policy, at, said, then.waived, then.lists)
 
 
 def opinion(then: Rebuilt, gift: Gift, at: int) -> Opinion | None:

@@ -8,5 +8,5 @@ with sent as (
     where recipient <> $6 and verdict = 'approve' order by recipient, at desc, seq desc
 )
 select id, at, seq, look, sender, recipient, amount, ip, device, tier, fingerprint, hits, vector, generation, payload_hash,
-    features, feature_table
+    features, feature_table, sender_domain, recipient_domain
 from latest order by at desc, seq desc limit $5

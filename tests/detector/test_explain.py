@@ -9,15 +9,15 @@ import httpx
 import msgspec
 import pytest
 
-from detector import labels
-from detector.case_shapes import Explanation
+from detector import labels, list_work
+from detector.case_shapes import Explanation, Listable, Listed, ListName
 from detector.contract import Label
 from detector.explain import cause
 from detector.gift import Hit
 from detector.policy import read
 from models import artifact, files
 from models.artifact import Content
-from tests.support import CREDIT, NEVER_FIRES, House, limit, new_key, open_door, rule
+from tests.support import CREDIT, NEVER_FIRES, House, limit, new_key, open_door, rule, seat
 
 MODEL = '[model]\nname = "champion"\nhold_at = 1e-9\nblock_at = 1.0\n'
 LARGE = (
@@ -86,6 +86,53 @@ def test_every_kind_of_hit_has_words() -> None:
     for hit, words in described:
         assert words in (cause(hit, policy).description or ""), hit
         assert cause(hit, None).by == hit.by
+
+
+async def put(house: House, name: ListName, kind: Listable, value: str) -> int:
+    async with house.pool.acquire() as conn:
+        return (await list_work.add(conn, name, Listed(kind, value, "seen before"), "carol")).id
+
+
+async def test_a_list_entry_is_told_with_its_words(house: House, door: httpx.AsyncClient) -> None:
+    a, b = await pair(house, "a", "b")
+    entry = await put(house, "block", "org", b)
+    told = await explained(door, await house.sent(a, b, CREDIT))
+    (cause,) = told.causes
+    assert (cause.by, cause.name, cause.seen) == ("list", "block_org", {"recipient": b, "entry": entry})
+    assert (cause.description or "").startswith("on the block list: org b, by carol since 20")
+    assert (cause.description or "").endswith(f": seen before (entry {entry})")
+    assert {node.id: node.listed for node in told.graph.nodes} == {a: None, b: "block"}
+    assert told.replayed and told.turns[2].to == "unknown"
+
+
+async def test_what_does_not_count_is_told_with_what_waived_it(house: House, door: httpx.AsyncClient) -> None:
+    await house.activate(LARGE)
+    a, b = await pair(house, "a", "b")
+    entry = await put(house, "allow", "org", a)
+    gift = await house.sent(a, b, 60 * CREDIT)
+    async with house.pool.acquire() as conn:
+        await list_work.remove(conn, entry, "carol")
+    told = await explained(door, gift)
+    assert told.verdict == "approve" and told.replayed, "the entry was there at the gift's moment"
+    assert "(no longer counts: on the allow list: org a, by carol" in (told.causes[0].description or "")
+
+
+async def test_a_second_look_is_explained_with_the_ruling_that_let_it_pass(
+    house: House, door: httpx.AsyncClient
+) -> None:
+    await house.activate(LARGE)
+    gift = await house.sent(*await pair(house, "a", "b"), 60 * CREDIT)
+    lead = await seat(door, house.pool, "carol", "lead")
+    (case,) = await lead.queue()
+    ruling = (await lead.ruled(case["id"], "release"))["rulings"][0]["id"]
+    await house.pass_time(3_700)
+    await house.settle()
+    (look,) = await house.pool.fetchrow("select max(look) from detector.decisions")
+    told = await explained(door, f"{gift}.{look}")
+    assert look > 1 and told.verdict == "approve" and told.replayed
+    assert (told.causes[0].description or "").endswith(f"(no longer counts: released by ruling {ruling})")
+    first = await explained(door, gift)
+    assert first.verdict == "hold" and first.alike == [], "its own case is no past one"
 
 
 # --- the model's part ---
@@ -236,13 +283,22 @@ async def test_a_case_is_explained_by_its_most_pressing_gift_or_the_one_named(
 
 async def test_past_cases_that_are_alike_say_how_they_ended(house: House, door: httpx.AsyncClient) -> None:
     await house.activate(LARGE + rule("odd", "amount = 3"))
+    lead = await seat(door, house.pool, "carol", "lead")
     a, b, c, d = await pair(house, *"abcd")
     for number, amount in enumerate((60 * CREDIT, 400 * CREDIT, 3)):
         sender, recipient = await pair(house, f"s{number}", f"r{number}")
-        await house.cancel(sender, await house.sent(sender, recipient, amount))
+        gift = await house.sent(sender, recipient, amount)
+        if number == 1:
+            (case,) = await lead.queue(sender=sender)
+            await lead.ruled(case["id"], "block")
+        else:
+            await house.cancel(sender, gift)
     await house.sent(c, d, 60 * CREDIT)
     told = (await explained(door, await house.sent(a, b, 70 * CREDIT))).alike
-    assert [(one.reasons, one.acts) for one in told] == [(["rule:large"], {"cancelled": 1})] * 2
+    assert [(one.reasons, one.acts) for one in told] == [
+        (["rule:large"], {"cancelled": 1}),
+        (["rule:large"], {"block": 1}),
+    ]
     assert 0.9 < told[0].likeness < 1 and told[1].likeness < told[0].likeness
 
 
