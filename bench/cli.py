@@ -96,6 +96,27 @@ def shadowing(
         fail("; ".join(told["faults"]))
 
 
+@app.command("review")
+def reviewing(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small past, to see that it runs.")] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="The artifact that judges; else the shipped or a small one.")
+    ] = None,
+) -> None:
+    """What a look at a case takes, in milliseconds, beside 10,000 open cases and 200,000 past gifts."""
+    from bench import review
+
+    told = sure(lambda: review.measure(review.QUICK if quick else review.Plan(), model, progress(time.monotonic())))
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        for name, one in told["ms"].items():
+            print(f"{name}: median {one['median']} ms, p95 {one['p95']} ms, most {one['most']} ms")
+    if told["faults"]:
+        fail("; ".join(told["faults"]))
+
+
 def sure(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The report, or exit status 1 with what kept it from being measured."""
     exit_on_sigterm()

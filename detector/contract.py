@@ -37,10 +37,12 @@ __all__ = [
 PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$(?!\n)"
 LABELLED = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,128}$(?!\n)"
 SOURCE = r"^[A-Za-z0-9][A-Za-z0-9_.: -]{0,63}$(?!\n)"
+DOMAIN = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$(?!\n)"
 G = TypeVar("G")
 Act = Literal["release", "block", "return", "freeze"]
 Party = Annotated[str, Meta(pattern=PARTY, description="1 to 64 letters, digits, and _ . : -")]
 Amount = Annotated[int, Meta(gt=0, le=10**15, description="integer micro-credits; 1 credit = 1_000_000")]
+Domain = Annotated[str, Meta(pattern=DOMAIN, max_length=253, description="a party's domain, such as example.com")]
 Context = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x20-\x7e]+$(?!\n)")]
 
 
@@ -113,6 +115,8 @@ class Asked(Struct, forbid_unknown_fields=True):
     same_owner: bool | None = None
     promo_amount: Annotated[int, Meta(ge=0)] | None = None
     young_amount: Annotated[int, Meta(ge=0)] | None = None
+    sender_domain: Domain | None = None
+    recipient_domain: Domain | None = None
 
 
 class Judged(Struct, omit_defaults=True):

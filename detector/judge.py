@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from detector import cases, serving, store
+from detector import cases, sampling, serving, store
 from detector.activity import Activity, State
 from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
 from detector.gift import Decision, Gift, Opinion, Parties
+from detector.lists import NONE, Lists
 from detector.looker import Looker
 from detector.parties import memory, seen, teach
 from detector.policy import Policy, read
@@ -44,6 +45,8 @@ class Detector:
         self.serving: Serving | None = None
         self.loaded: dict[str, Serving] = {}
         self.loading = asyncio.Lock()
+        self.lists = NONE
+        self.salt: bytes | None = None
 
     async def gather(
         self, conn: asyncpg.Connection, gifts: Iterable[Parties | Gift], *, at: int | None = None
@@ -56,7 +59,7 @@ class Detector:
         activity = self.activity
         keys = sorted({key for gift in gifts for key in activity.keys(gift)})
         asked = self.wanted
-        versions, clock, generation, model = await store.lock(conn, keys, asked)
+        versions, clock, generation, model, lists = await store.lock(conn, keys, asked)
         if generation != self.generation:
             await self.adopt(conn, generation)
         if activity is not self.activity:
@@ -66,7 +69,8 @@ class Detector:
         serves = await self.served(conn, model) if asked else None
         if activity is not self.activity:
             raise PolicyMoved("another generation judges now")
-        sitting = Sitting(activity, self.policy, serves, versions)
+        sitting = Sitting(activity, self.policy, serves, versions, await self.listed(conn, lists))
+        sitting.salt = await self.salted(conn)
         try:
             await sitting.refresh(conn, clock if at is None else at)
             sitting.start(clock, at)
@@ -74,6 +78,18 @@ class Detector:
             sitting.close(committed=False)
             raise
         return sitting
+
+    async def salted(self, conn: asyncpg.Connection) -> bytes | None:
+        """What draws are keyed with, where the policy draws; read once."""
+        if self.salt is None and self.policy and self.policy.review.sample:
+            self.salt = await store.sample_salt(conn)
+        return self.salt
+
+    async def listed(self, conn: asyncpg.Connection, version: int) -> Lists:
+        """The lists of this version, read when it moved; nobody changes them while the caller's locks are held."""
+        if self.lists.version != version:
+            self.lists = await store.lists(conn, version)
+        return self.lists
 
     @property
     def generation(self) -> int | None:
@@ -133,9 +149,11 @@ class Sitting:
     """One batch being judged: its locked states, its moment, its decisions so far."""
 
     def __init__(
-        self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int]
-    ) -> None:
+        self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int],
+        lists: Lists = NONE,
+    ) -> None:  # fmt: skip
         self.activity = activity
+        self.lists = lists
         self.policy = policy
         self.versions = versions
         self.looker = Looker(activity, policy.model, serves) if policy and policy.model and serves else None
@@ -143,6 +161,7 @@ class Sitting:
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
         self.stopped: list[tuple[Decision, str]] = []
+        self.salt: bytes | None = None
         self.waived: dict[str, dict[str, str]] = {}
         self.now = 0
 
@@ -170,7 +189,7 @@ class Sitting:
         self.now = max(self.now, at or 0)
         try:
             waived = self.waived.get(gift.id, NOTHING)
-            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift), waived)
+            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift), waived, self.lists)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
             decision = degraded(gift, self.now, "fault", self.generation)
@@ -239,7 +258,12 @@ class Sitting:
     ) -> None:
         """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction."""
         come = cases.drafts(self.decisions, self.stopped, hold_s, at)
-        await cases.move(conn, come, left)
+        rate = self.policy.review.sample if self.policy else 0.0
+        drawn = sampling.samples(self.decisions, self.salt, rate)
+        if drawn:
+            await store.note_samples(conn, drawn, rate)
+            come += [cases.draft(one, cases.SAMPLE, [sampling.REASON], None) for one in drawn]
+        await cases.move(conn, come, left, [sampling.told(one, rate) for one in drawn])
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

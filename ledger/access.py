@@ -70,6 +70,17 @@ class Access:
         actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
         return actor or await self.look_up(name)
 
+    async def reader(self, authorization: str | None, widely: str, narrowly: str) -> str | None:
+        """None for a key with the scope `widely`; for one that has `narrowly` alone, whose it is.
+
+        Raises Forbidden for a key with neither.
+        """
+        try:
+            await self.actor(authorization, widely)
+        except Forbidden:
+            return (await self.actor(authorization, narrowly)).name
+        return None
+
     async def own(self, authorization: str | None, scope: str) -> str:
         """The org that the key is bound to, if its role has the scope."""
         actor = await self.actor(authorization, scope)

@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException
 
 import detector.api
 import detector.case_api
+import detector.explain_api
+import detector.list_api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
@@ -26,6 +28,7 @@ from detector import cases
 from detector.case_work import Person
 from detector.contract import Judged
 from detector.errors import DetectorError
+from detector.explaining import Explainer
 from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
@@ -215,6 +218,9 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     async def own(authorization: str | None) -> bool:
         return (await access.actor(authorization, "labels:write")).role == "platform"
 
+    async def reader(authorization: str | None) -> str | None:
+        return await access.reader(authorization, "cases:read", "score:read")
+
     async def person(authorization: str | None, scope: str) -> Person:
         actor = await access.actor(authorization, scope)
         return Person(actor.name, detector.case_api.ASSIGN in ROLES[actor.role])
@@ -228,7 +234,9 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     ledger.api.add_sending(app, access, works.send)
     app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))
+    app.include_router(detector.list_api.router(works.pool, allow))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
+    app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))

@@ -247,6 +247,7 @@ TIMES = [
     ("detector.case_keys", "at"),
     *(("detector.rulings", name) for name in ("at", "deadline", "second_at")),
     ("detector.labels", "label_at"),
+    *(("detector.list_entries", name) for name in ("added_at", "expires_at", "removed_at")),
 ]
 
 
