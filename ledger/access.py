@@ -64,6 +64,12 @@ class Access:
             raise Forbidden(f"a key of role {actor.role!r} may not do this; it needs the scope {scope!r}")
         return actor
 
+    async def whose(self, authorization: str | None) -> Actor:
+        """The actor of the header, whatever the role. Raises Unauthenticated without a valid key."""
+        name = digest(bearer(authorization))
+        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
+        return actor or await self.look_up(name)
+
     async def reader(self, authorization: str | None, widely: str, narrowly: str) -> str | None:
         """None for a key with the scope `widely`; for one that has `narrowly` alone, whose it is.
 
@@ -74,12 +80,6 @@ class Access:
         except Forbidden:
             return (await self.actor(authorization, narrowly)).name
         return None
-
-    async def whose(self, authorization: str | None) -> Actor:
-        """The actor of the header, whatever the role. Raises Unauthenticated without a valid key."""
-        name = digest(bearer(authorization))
-        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
-        return actor or await self.look_up(name)
 
     async def own(self, authorization: str | None, scope: str) -> str:
         """The org that the key is bound to, if its role has the scope."""

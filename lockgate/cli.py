@@ -58,7 +58,6 @@ app = typer.Typer(
     cls=FrontDoor,
     help="Credits gifted between customers, through a lock that keeps fraudsters out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -66,7 +65,9 @@ app = typer.Typer(
 def main() -> None:
     try:
         app()
-    except mendable() as error:
+    except Exception as error:  # an exit is none, so a command that ends well imports nothing for it
+        if not isinstance(error, mendable()):
+            raise
         sys.exit(f"lockgate: {told(error)}")
 
 

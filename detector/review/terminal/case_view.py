@@ -172,10 +172,11 @@ class CaseView(Vertical):
         self.query_one("#tabs", Static).update(text, layout=False)
 
     def which(self) -> str:
-        """Which gift of how many, and how many are marked."""
+        """Which gift of how many; or how many are marked."""
         many = len(self.file.gifts) if self.file else 0
-        marked = f" ☑{len(self.marked)}" if self.marked else ""
-        return (f"[{self.at + 1}/{many}]" if many > 1 else "") + marked
+        if self.marked:
+            return f"☑{len(self.marked)}/{many}"
+        return f"[{self.at + 1}/{many}]" if many > 1 else ""
 
     def draw_body(self) -> None:
         if self.file is not None:

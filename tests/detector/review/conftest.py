@@ -1,4 +1,4 @@
-"""The desk against the real service: one process for the run, on a database of its own; each test makes its own orgs."""
+"""The desk against the real service: one process for the run, on a database of its own; tests make their own orgs."""
 
 from __future__ import annotations
 

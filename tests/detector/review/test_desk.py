@@ -68,7 +68,8 @@ async def test_pages_follow_one_another_to_the_end(office: Office) -> None:
         told += [one.id for one in page.cases]
         cursor = page.next
     assert len(told) == len({*told}) and {one.id for one in cases} <= {*told}
-    assert len(list(await aside(lambda: list(lena.every_case(Filters(), 2))))[0].cases) == 2
+    (only,) = await aside(lambda: list(lena.every_case(Filters(), 2)))
+    assert len(only.cases) == 2
 
 
 async def test_who_proposed_never_confirms(office: Office) -> None:
@@ -109,7 +110,7 @@ async def test_silence_and_strangers_are_told_apart() -> None:
         with pytest.raises(Unreachable, match="connection refused"):
             await aside(Desk(Access(url, "k")).me)
         taken.listen()
-        with pytest.raises(Unreachable, match="nothing for 0.2 s"):
+        with pytest.raises(Unreachable, match=r"nothing for 0\.2 s"):
             await aside(Desk(Access(url, "k"), 0.2).me)
 
 
