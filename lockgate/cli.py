@@ -37,6 +37,7 @@ OWNED = {
     "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
     "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
+    "trace": ("ledger.trace_cli:trace", "Show where credits came from and went, through any chain of gifts."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 
