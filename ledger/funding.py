@@ -131,6 +131,6 @@ async def reconcile(conn: asyncpg.Connection) -> dict[str, Any]:
         await conn.execute("set local enable_seqscan = on; set local enable_hashjoin = on")
         sums = dict(await conn.fetchrow(store.SQL["reconcile"]))
     conserved = sums["issued"] - sums["consumed"] - sums["expired"] - sums["revoked"]
-    faults = ("unbalanced_postings", "orgs_off", "grants_off", "transfers_off")
+    faults = ("unbalanced_postings", "orgs_off", "grants_off", "transfers_off", "roots_off")
     balanced = sums["balances"] == conserved and sums["reserved"] == sums["in_lock"] and not any(map(sums.get, faults))
     return {**sums, "balanced": balanced}

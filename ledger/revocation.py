@@ -96,7 +96,7 @@ async def seize(conn: asyncpg.Connection, root_id: str) -> Reach:
         owners = await conn.fetch(store.SQL["root_owners"], root_id)
         orgs = await conn.fetch(store.SQL["lock_orgs"], [row["org_id"] for row in owners])
         late = set(await waiting_gifts(conn, root_id)).difference(one["id"] for one in waiting)
-        waiting += await conn.fetch(store.SQL["transfers_lock_late"], sorted(late)) if late else []
+        waiting += await conn.fetch(store.SQL["waiting_lock_late"], sorted(late)) if late else []
         known = len(waiting) == len(set(await waiting_gifts(conn, root_id)))
         if known and set(await conn.fetch(store.SQL["root_owners"], root_id)) <= set(owners):
             await attempt.commit()

@@ -1,4 +1,4 @@
-"""Traceable credits over HTTP, for the platform's key: purchases taken back, gifts reversed, what is owed."""
+"""Traceable credits over HTTP, for the platform's key: purchases taken back, gifts reversed, what is owed, traces."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ledger.errors import Invalid, NotFound
 from ledger.platform import Amount, Authorization, Body
 from ledger.reversal import reverse
 from ledger.revocation import revoke
+from ledger.trace import MOST, view
+from ledger.tracing import trace
 from ledger.views import receivable_view, reversal_view, revocation_view
 
 Key = Annotated[
@@ -39,6 +41,7 @@ def router(pool: asyncpg.Pool, access: Access) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["platform"], responses=PROBLEMS)
     add_revoking(routes, pool, access)
     add_reversing(routes, pool, access)
+    add_tracing(routes, pool, access)
     return routes
 
 
@@ -95,3 +98,15 @@ def add_reversing(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None
         if not rows and await pool.fetchval(store.SQL["transfer_exists"], transfer_id) is None:
             raise NotFound(f"transfer {transfer_id!r} does not exist")
         return {"transfer_id": transfer_id, "reversals": [reversal_view(row) for row in rows]}
+
+
+def add_tracing(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
+    @routes.get("/grants/{grant_id}/trace", summary="Where a grant's credits came from and went")
+    async def trace_grant(
+        grant_id: str,
+        authorization: Authorization = None,
+        most: Annotated[int, Query(ge=1, le=5000, description="how many grants to show")] = MOST,
+    ) -> dict[str, Any]:
+        await access.actor(authorization, "orgs:read")
+        async with pool.acquire() as conn:
+            return view(await trace(conn, grant_id, most, "grant"))
