@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from detector.flush import Flush, Table
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 
 __all__ = [
     "Asked",
     "Budget",
     "Decision",
+    "Flush",
     "Gift",
     "Hit",
     "Judged",
@@ -23,6 +25,7 @@ __all__ = [
     "Outcome",
     "Parties",
     "Sitting",
+    "Table",
     "Verdict",
     "body_schema",
     "micros",
@@ -43,10 +46,12 @@ class Sitting(Protocol):
     """A batch being judged inside the caller's transaction; `now` is its moment in microseconds.
 
     The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
-    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first.
+    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. What was decided
+    since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own.
     """
 
     now: int
+    tables: Sequence[Table]
 
     def waves(self, gifts: Sequence[G]) -> Iterator[Sequence[G]]: ...
     async def recall(self, conn: Any, gifts: Sequence[Gift]) -> None: ...
@@ -54,6 +59,7 @@ class Sitting(Protocol):
 
     def decide(self, gift: Gift, *, at: int | None = None) -> Decision: ...
     def turn_away(self, gift: Gift, reason: str, *, at: int | None = None) -> Decision: ...
+    def rows(self) -> Sequence[list[tuple[Any, ...]]]: ...
     async def record(self, conn: Any) -> None: ...
     def close(self, *, committed: bool) -> None: ...
 

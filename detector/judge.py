@@ -17,6 +17,7 @@ from detector import serving, store
 from detector.activity import Activity, State
 from detector.decide import FIRST, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
+from detector.flush import Flush
 from detector.gift import Decision, Gift, Opinion, Parties
 from detector.looker import Looker
 from detector.parties import memory, seen, teach
@@ -125,6 +126,8 @@ class Detector:
 class Sitting:
     """One batch being judged: its locked states, its moment, its decisions so far."""
 
+    tables = (store.DECISIONS,)
+
     def __init__(
         self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int]
     ) -> None:
@@ -135,6 +138,7 @@ class Sitting:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
+        self.written = 0
         self.now = 0
 
     async def refresh(self, conn: asyncpg.Connection, now: int) -> None:
@@ -214,8 +218,16 @@ class Sitting:
     def generation(self) -> int:
         return self.policy.generation if self.policy else 0
 
+    def rows(self) -> Sequence[list[tuple[Any, ...]]]:
+        """For each of `tables`, the rows of what was decided since they were last asked for."""
+        since, self.written = self.written, len(self.decisions)
+        return ([store.decision_row(one, seq) for seq, one in enumerate(self.decisions[since:], since)],)
+
     async def record(self, conn: asyncpg.Connection) -> None:
-        await store.record(conn, self.decisions)
+        """Write what was decided, on its own."""
+        flush = Flush(conn, self.tables, end=())
+        flush.write(*self.rows())
+        await flush.done()
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

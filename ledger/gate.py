@@ -6,14 +6,15 @@ knows whether the commit happened: the senders' locks come first, and the answer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import asyncpg
 
-from detector.contract import Decision, Gift, Parties, Sitting
+from detector.contract import Decision, Flush, Gift, Parties, Sitting
 from ledger import answers, store
 from ledger.credits import Entry, Grant, Org, Slice, cut, posting
 from ledger.scorer import Scorer
@@ -23,11 +24,8 @@ MOST_GRANTS = 64
 ALL_GRANTS = 1_000_000
 PROMOTIONAL = frozenset({"promo", "free_tier"})
 YOUNG_US = 7 * 86_400_000_000
-KEPT = ("org_id", "key", "body_hash", "status", "body")
-OPENED = (
-    "id", "sender", "recipient", "amount", "note", "payload_hash", "status", "created_at", "settle_at", "lock_left_s",
-    "hold_until", "decision_id", "ip", "device", "sender_available", "ended_at", "reason",
-)  # fmt: skip
+PIECE = 64
+TABLES = (store.ANSWERS, store.TRANSFERS, store.ENTRIES)
 
 
 @dataclass(slots=True)
@@ -84,17 +82,26 @@ class Gate:
         async with self.pool.acquire() as conn:
             await conn.execute("begin")
             sitting: Sitting | None = None
+            flush: Flush | None = None
             committed = False
             try:
                 book = await self.gather(conn, requests)
                 fresh = [request for request in requests if (request.sender, request.key) not in book.answers]
                 sitting = await self.scorer.gather(conn, parties(fresh, book.orgs), at=requests[0].at)
-                outcomes = [one for wave in sitting.waves(requests) for one in decide(wave, book, sitting)]
-                await self.record(conn, [outcome for outcome in outcomes if not outcome.answer.replayed], sitting)
-                await conn.execute("commit")
+                pieces = list(cut_up(requests))
+                flush = Flush(conn, (*sitting.tables, *TABLES), pieces=len(pieces))
+                outcomes: list[Outcome] = []
+                for piece in pieces:
+                    decided = [one for wave in sitting.waves(piece) for one in decide(wave, book, sitting)]
+                    flush.write(*sitting.rows(), *self.rows(decided))
+                    outcomes += decided
+                    await asyncio.sleep(0)
+                await flush.done()
                 committed = True
                 return [outcome.answer for outcome in outcomes]
             finally:
+                if flush and not committed:
+                    await flush.fail()
                 if sitting:
                     sitting.close(committed=committed)
                 if not committed and not conn.is_closed():
@@ -140,15 +147,14 @@ class Gate:
             available={sender: orgs[sender].available for sender in senders if sender in orgs},
         )
 
-    async def record(self, conn: asyncpg.Connection, outcomes: list[Outcome], sitting: Sitting) -> None:
-        """Write what was decided; nothing where every request was a replay. The entries' trigger posts the balances."""
-        if not outcomes:
-            return
-        await sitting.record(conn)
-        await store.append(conn, "answers", KEPT, [kept_row(one) for one in outcomes])
+    def rows(self, outcomes: list[Outcome]) -> Sequence[list[Any]]:
+        """What to record of outcomes, for each of TABLES. The entries' trigger posts the balances."""
         opened = [one for one in outcomes if one.status]
-        await store.append(conn, "transfers", OPENED, [self.transfer_row(one) for one in opened])
-        await store.append(conn, "entries", Entry._fields, [entry for one in opened for entry in reserve(one)])
+        return (
+            [kept_row(one) for one in outcomes if not one.answer.replayed],
+            [self.transfer_row(one) for one in opened],
+            [entry for one in opened for entry in reserve(one)],
+        )
 
     def transfer_row(self, outcome: Outcome) -> tuple[Any, ...]:
         """The transfer that an outcome opens: pending runs, held stands still, blocked has ended."""
@@ -175,6 +181,13 @@ class Gate:
             at if blocked else None,
             "blocked" if blocked else None,
         )
+
+
+def cut_up(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
+    """Pieces of about equal length, none longer than PIECE."""
+    count = -(-len(requests) // PIECE)
+    length = -(-len(requests) // count)
+    return (requests[start : start + length] for start in range(0, len(requests), length))
 
 
 def rows(columns: Sequence[list[Any] | None]) -> Iterable[tuple[Any, ...]]:

@@ -1,0 +1,139 @@
+"""Rows for several tables and the commit, in one flush: written at once or while they are made, and answered together.
+
+One simple query may hold several COPYs and a commit; PostgreSQL takes the rows of each in turn. The driver sends such a
+query and waits for its end, and passes over the server's invitations to copy; so the rows are written beside it, on its
+transport. Law: the commit is the query's last statement, and where one statement fails, none after it runs. The driver
+keeps its own books of the connection all the while: errors, cancelling, time-outs and lost connections are as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import asyncpg
+
+from detector.gift import EPOCH, MICROSECOND
+
+# PostgreSQL's binary COPY: a signature, rows of length-prefixed fields in network order, a trailer.
+SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
+NULL = b"\xff\xff\xff\xff"
+COPY_DONE = b"c\x00\x00\x00\x04"
+POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01
+LENGTHS = [struct.pack("!i", length) for length in range(1024)]
+SHORT, LONG = struct.Struct("!h").pack, struct.Struct("!i").pack
+INT2, INT4, INT8, FLOAT8 = (struct.Struct(shape).pack for shape in ("!ih", "!ii", "!iq", "!id"))
+
+Encode = Callable[[Any], bytes]
+
+
+def binary(value: bytes) -> bytes:
+    length = len(value)
+    return (LENGTHS[length] if length < 1024 else LONG(length)) + value
+
+
+def text(value: str) -> bytes:
+    return binary(value.encode())
+
+
+def int2(value: int) -> bytes:
+    return INT2(2, value)
+
+
+def int4(value: int) -> bytes:
+    return INT4(4, value)
+
+
+def int8(value: int) -> bytes:
+    return INT8(8, value)
+
+
+def float8(value: float) -> bytes:
+    return FLOAT8(8, value)
+
+
+def boolean(value: bool) -> bytes:
+    return b"\x00\x00\x00\x01\x01" if value else b"\x00\x00\x00\x01\x00"
+
+
+@lru_cache(maxsize=64)  # a batch shares its moment
+def timestamp(value: datetime) -> bytes:
+    return INT8(8, (value - EPOCH) // MICROSECOND - POSTGRES_EPOCH_US)
+
+
+ENCODERS: dict[str, Encode] = {
+    "bool": boolean,
+    "bytea": binary,
+    "float8": float8,
+    "int2": int2,
+    "int4": int4,
+    "int8": int8,
+    "json": text,
+    "text": text,
+    "timestamptz": timestamp,
+}
+
+
+class Table:
+    """Where rows are appended, and the type of each of their columns; None is null everywhere."""
+
+    def __init__(self, name: str, **columns: str) -> None:
+        self.copy = f"copy {name} ({', '.join(columns)}) from stdin (format binary)"
+        self.encoders = tuple(ENCODERS[kind] for kind in columns.values())
+        self.head = SHORT(len(columns))
+
+    def encode(self, rows: Iterable[Sequence[Any]]) -> bytes:
+        """The messages that answer this table's COPY."""
+        parts = [SIGNATURE]
+        for row in rows:
+            parts.append(self.head)
+            parts += [
+                NULL if value is None else encode(value) for encode, value in zip(self.encoders, row, strict=True)
+            ]
+        parts.append(TRAILER)
+        return message(b"d", b"".join(parts)) + COPY_DONE
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    return kind + LONG(len(body) + 4) + body
+
+
+class Flush:
+    """One query in flight: `pieces` times a COPY to each of `tables`, in order, then what `end` says.
+
+    Every piece must be written, or the flush failed, before the query can end.
+    """
+
+    def __init__(
+        self, conn: asyncpg.Connection, tables: Sequence[Table], *, pieces: int = 1, end: Sequence[str] = ("commit",)
+    ) -> None:
+        self.tables = tables
+        self.owed = pieces
+        self.transport: asyncio.Transport = conn._transport
+        self.loop = asyncio.get_running_loop()
+        query = ";".join([*[table.copy for table in tables] * pieces, *end])
+        self.told: asyncio.Task[str] = self.loop.create_task(conn.execute(query))
+
+    def write(self, *rows: Iterable[Sequence[Any]]) -> None:
+        """The next piece: rows for each of the tables. They leave when the caller next waits for anything."""
+        self.owed -= 1
+        encoded = [table.encode(some) for table, some in zip(self.tables, rows, strict=True)]
+        # The loop keeps order, so the query has been written by then.
+        self.loop.call_soon(self.transport.write, b"".join(encoded))
+
+    async def done(self) -> str:
+        """The tag of the last statement, once all of them succeeded. Raises what one of them, or the way there, met."""
+        assert self.owed == 0, f"{self.owed} pieces were not written"
+        return await self.told
+
+    async def fail(self) -> None:
+        """Give up: the COPY that waits for rows fails, and so nothing after it runs."""
+        if not self.told.done():
+            self.loop.call_soon(self.transport.write, message(b"f", b"given up\0"))
+        await asyncio.wait([self.told])
+        self.told.exception()  # as was asked for
