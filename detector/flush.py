@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any
 
 import asyncpg
@@ -25,48 +26,64 @@ TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
 COPY_DONE = b"c\x00\x00\x00\x04"
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01
-LENGTHS = [struct.pack("!i", length) for length in range(1024)]
 SHORT, LONG = struct.Struct("!h").pack, struct.Struct("!i").pack
 INT2, INT4, INT8, FLOAT8 = (struct.Struct(shape).pack for shape in ("!ih", "!ii", "!iq", "!id"))
-
-Encode = Callable[[Any], bytes]
-
-
-def binary(value: bytes) -> bytes:
-    length = len(value)
-    return (LENGTHS[length] if length < 1024 else LONG(length)) + value
+BOOL = {True: b"\x00\x00\x00\x01\x01", False: b"\x00\x00\x00\x01\x00", None: NULL}
 
 
-def text(value: str) -> bytes:
-    return binary(value.encode())
+class Lengths(dict[int, bytes]):
+    """A length as it stands before a field, made when first needed."""
+
+    def __missing__(self, length: int) -> bytes:
+        if length > 4096:  # few are, and seldom alike
+            return LONG(length)
+        self[length] = LONG(length)
+        return self[length]
 
 
-def int2(value: int) -> bytes:
-    return INT2(2, value)
+LENGTHS = Lengths()
+Column = Sequence[Any]
+Fields = list[bytes]
 
 
-def int4(value: int) -> bytes:
-    return INT4(4, value)
+def binary(column: Column) -> Fields:
+    return [NULL if value is None else LENGTHS[len(value)] + value for value in column]
 
 
-def int8(value: int) -> bytes:
-    return INT8(8, value)
+def text(column: Column) -> Fields:
+    return binary([None if value is None else value.encode() for value in column])
 
 
-def float8(value: float) -> bytes:
-    return FLOAT8(8, value)
+def int2(column: Column) -> Fields:
+    return [NULL if value is None else INT2(2, value) for value in column]
 
 
-def boolean(value: bool) -> bytes:
-    return b"\x00\x00\x00\x01\x01" if value else b"\x00\x00\x00\x01\x00"
+def int4(column: Column) -> Fields:
+    return [NULL if value is None else INT4(4, value) for value in column]
+
+
+def int8(column: Column) -> Fields:
+    return [NULL if value is None else INT8(8, value) for value in column]
+
+
+def float8(column: Column) -> Fields:
+    return [NULL if value is None else FLOAT8(8, value) for value in column]
+
+
+def boolean(column: Column) -> Fields:
+    return [BOOL[value] for value in column]
+
+
+def timestamp(column: Column) -> Fields:
+    return [NULL if value is None else since_2000(value) for value in column]
 
 
 @lru_cache(maxsize=64)  # a batch shares its moment
-def timestamp(value: datetime) -> bytes:
+def since_2000(value: datetime) -> bytes:
     return INT8(8, (value - EPOCH) // MICROSECOND - POSTGRES_EPOCH_US)
 
 
-ENCODERS: dict[str, Encode] = {
+ENCODERS: dict[str, Callable[[Column], Fields]] = {
     "bool": boolean,
     "bytea": binary,
     "float8": float8,
@@ -87,16 +104,21 @@ class Table:
         self.encoders = tuple(ENCODERS[kind] for kind in columns.values())
         self.head = SHORT(len(columns))
 
-    def encode(self, rows: Iterable[Sequence[Any]]) -> bytes:
-        """The messages that answer this table's COPY."""
+    def encode(self, rows: Sequence[Sequence[Any]]) -> bytes:
+        """The messages that answer this table's COPY. Column by column, since many columns of a batch hold one value."""
         parts = [SIGNATURE]
-        for row in rows:
-            parts.append(self.head)
-            parts += [
-                NULL if value is None else encode(value) for encode, value in zip(self.encoders, row, strict=True)
-            ]
+        if rows:
+            columns = zip(self.encoders, zip(*rows, strict=True), strict=True)
+            fields = [fields_of(encode, column) for encode, column in columns]
+            parts.extend(chain.from_iterable(zip(repeat(self.head), *fields)))  # noqa: B905, the head is endless
         parts.append(TRAILER)
         return message(b"d", b"".join(parts)) + COPY_DONE
+
+
+def fields_of(encode: Callable[[Column], Fields], column: Column) -> Fields:
+    if column.count(column[0]) < len(column):
+        return encode(column)
+    return encode(column[:1]) * len(column)
 
 
 def message(kind: bytes, body: bytes) -> bytes:
@@ -119,7 +141,7 @@ class Flush:
         query = ";".join([*[table.copy for table in tables] * pieces, *end])
         self.told: asyncio.Task[str] = self.loop.create_task(conn.execute(query))
 
-    def write(self, *rows: Iterable[Sequence[Any]]) -> None:
+    def write(self, *rows: Sequence[Sequence[Any]]) -> None:
         """The next piece: rows for each of the tables. They leave when the caller next waits for anything."""
         self.owed -= 1
         encoded = [table.encode(some) for table, some in zip(self.tables, rows, strict=True)]
