@@ -20,7 +20,7 @@ from detector.errors import PolicyRefused
 from detector.features import FEATURES
 from detector.gift import Verdict
 from detector.limits import Limit
-from detector.policy import ModelTerms, Policy, read
+from detector.policy import ModelTerms, Policy, ReviewTerms, read
 from detector.rules import Rule
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ def diff(ctx: typer.Context, file: PolicyFile, as_json: AsJson = False) -> None:
         | {"fields": {field: {"old": old, "new": new} for field, (old, new) in one.fields.items()}}
         for one in changes
     ]
-    lines = [line for one in changes for line in shown(one)] or ["the same limits, rules and model"]
+    lines = [line for one in changes for line in shown(one)] or ["the same limits, rules, model and review"]
     report({"generation": generation, "changes": shape}, as_json, "\n".join([head, *lines]))
 
 
@@ -188,12 +188,13 @@ def compare(old: Policy | None, new: Policy) -> list[Change]:
 
 
 def pieces(policy: Policy | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every limit, rule and model of a policy under its kind and name, in the words of the policy file."""
+    """Every limit, rule, model and the review of a policy under its kind and name, in the words of the policy file."""
     if policy is None:
         return {}
     limits = {("limit", one.name): limit_fields(one) for one in policy.limits}
     model = {("model", policy.model.name): model_fields(policy.model)} if policy.model else {}
-    return limits | {("rule", one.name): rule_fields(one) for one in policy.rules} | model
+    review = {("review", ""): review_fields(policy.review)}
+    return limits | {("rule", one.name): rule_fields(one) for one in policy.rules} | model | review
 
 
 def limit_fields(limit: Limit) -> dict[str, Any]:
@@ -220,6 +221,10 @@ def model_fields(terms: ModelTerms) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None} | {"when_old": terms.when_old.word}
 
 
+def review_fields(terms: ReviewTerms) -> dict[str, Any]:
+    return {"claim": span(terms.claim_s), "four_eyes": terms.four_eyes, "sample": terms.sample}
+
+
 def span(window_s: int) -> str:
     """A window as the policy file writes it.
 
@@ -235,7 +240,7 @@ def span(window_s: int) -> str:
 def shown(one: Change) -> list[str]:
     """A change as lines: its sign and name, then every field that differs."""
     sign = {"added": "+", "removed": "-", "changed": "~"}[one.change]
-    lines = [f"{sign} {one.kind} {one.name}"]
+    lines = [f"{sign} {one.kind} {one.name}".rstrip()]
     for field, (old, new) in one.fields.items():
         if one.change == "changed":
             lines += [f"    {field}: {flat(old)}", f"    {' ' * len(field)}→ {flat(new)}"]

@@ -1,4 +1,4 @@
-"""A policy: limits, rules and score thresholds as one numbered generation, read from TOML and checked whole.
+"""A policy: limits, rules, score thresholds and the terms of review as one numbered generation, read from TOML, whole.
 
 Nothing of a refused policy is ever used: reading it either gives a complete Policy or raises with every fault named.
 """
@@ -28,11 +28,13 @@ ACTIONS = {"hold": Verdict.HOLD, "block": Verdict.BLOCK}
 LIMIT_FIELDS = {"name", "on", "window", "count", "value", "action", "description"}
 RULE_FIELDS = {"name", "when", "verdict", "description", "false_alarms"}
 MODEL_FIELDS = {"name", "hold_at", "block_at", "max_age", "when_old"}
-POLICY_FIELDS = {"name", "description", "limit", "rule", "model"}
+REVIEW_FIELDS = {"claim", "four_eyes", "sample"}
+POLICY_FIELDS = {"name", "description", "limit", "rule", "model", "review"}
 # What an artifact may be called (models.manifest.NAME): a hash is such a name too.
 MODEL_NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,63}$")
 MOST = 200
 OLDEST_S = 3_650 * 86_400
+LONGEST_CLAIM_S = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ class ModelTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewTerms:
+    """How cases are worked on: how long a claim counts, the amount (micro-credits) from which a ruling takes two people
+    (law 13), and the part of approved first looks that is drawn for review at random, 0..1."""
+
+    claim_s: int = 1_800
+    four_eyes: int = 1_000_000_000
+    sample: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """One generation, ready to judge: `checks` and `vectors` are made once, when it is read."""
 
@@ -57,6 +69,7 @@ class Policy:
     rules: tuple[Rule, ...]
     generation: int = 0
     model: ModelTerms | None = None
+    review: ReviewTerms = ReviewTerms()
     vectors: Vectors = field(init=False)
     checks: list[Check] = field(init=False)
     lookups: list[Lookup] = field(init=False)
@@ -89,6 +102,7 @@ def read(text: str, *, generation: int = 0) -> Policy:
     limits = [limit_of(row, faults) for row in rows(table, "limit", faults)]
     rules = [rule_of(row, faults) for row in rows(table, "rule", faults)]
     model = model_of(table["model"], faults) if "model" in table else None
+    review = review_of(table.get("review", {}), faults)
     names = [str(row.get("name")) for key in ("limit", "rule") for row in rows(table, key, [])]
     faults += [
         f"the name {name!r} is used twice: names must differ" for name in sorted({*names}) if names.count(name) > 1
@@ -107,6 +121,7 @@ def read(text: str, *, generation: int = 0) -> Policy:
         rules=tuple(rule for rule in rules if rule),
         generation=generation,
         model=model,
+        review=review,
     )
 
 
@@ -185,6 +200,26 @@ def model_of(row: Any, faults: list[str]) -> ModelTerms | None:
     if len(faults) > before:
         return None
     return ModelTerms(row["name"], hold_at, block_at, max_age_s, when_old)
+
+
+def review_of(row: Any, faults: list[str]) -> ReviewTerms:
+    """The [review] table; what it leaves out is as ReviewTerms has it."""
+    if not isinstance(row, dict):
+        faults.append("'review' must be written as one [review] table")
+        return ReviewTerms()
+    plain = ReviewTerms()
+    unknown("review", row, REVIEW_FIELDS, faults)
+    claim_s = span_s("review", "claim", row["claim"], faults, LONGEST_CLAIM_S) if "claim" in row else plain.claim_s
+    four_eyes, sample = row.get("four_eyes", plain.four_eyes), row.get("sample", plain.sample)
+    if four_eyes != 0 and not whole(four_eyes):
+        faults.append(
+            f"review: four_eyes = {four_eyes!r}; write the amount (micro-credits) from which a ruling takes two, "
+            "0 for every ruling"
+        )
+    if not isinstance(sample, int | float) or isinstance(sample, bool) or not 0 <= sample <= 1:
+        faults.append(f"review: sample = {sample!r}; write the part of approved gifts to draw, 0 to 1, such as 0.001")
+        sample = plain.sample
+    return ReviewTerms(claim_s, four_eyes, float(sample))
 
 
 def threshold(key: str, value: Any, faults: list[str]) -> float | None:

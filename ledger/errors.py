@@ -20,6 +20,14 @@ class Unauthenticated(LedgerError):
     code = "unauthenticated"
 
 
+class SignatureWrong(Unauthenticated):
+    code = "signature_wrong"
+
+
+class SignatureStale(Unauthenticated):
+    code = "signature_stale"
+
+
 class Forbidden(LedgerError):
     status = 403
     code = "forbidden"

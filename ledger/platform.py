@@ -15,6 +15,7 @@ from ledger.answers import PROBLEMS
 from ledger.credits import MOST
 from ledger.errors import Conflict, NotFound
 from ledger.funding import Issue, Terms
+from ledger.identity import note, platform
 from ledger.views import grant_view, org_view
 
 PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
@@ -87,7 +88,10 @@ def add_orgs(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.put("/orgs/{org_id}/identity", summary="Say how far an org's identity is verified")
     async def identity(org_id: str, body: Identity, authorization: Authorization = None) -> dict[str, Any]:
         await access.actor(authorization, "orgs:write")
-        return org_view(found(org_id, await pool.fetchrow(store.SQL["org_identity"], org_id, body.level)))
+        async with pool.acquire() as conn, conn.transaction():
+            org = await funding.lock_org(conn, org_id)
+            await note(conn, platform(org_id, body.level, org["now"]))
+            return org_view(await conn.fetchrow(store.SQL["org"], org_id))
 
     @routes.post("/orgs/{org_id}/freeze", summary="Stop an org from sending and receiving")
     async def freeze(org_id: str, authorization: Authorization = None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 import detector.api
 import ledger.api
+import ledger.identity_api
 import ledger.platform
 from detector.contract import Judged
 from detector.errors import DetectorError
@@ -203,6 +204,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
+    app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 
 

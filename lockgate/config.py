@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
+
+from ledger.signatures import Scheme, key
 
 # The artifacts that come with this version.
 SHIPPED = Path(__file__).resolve().parent.parent / "models"
@@ -39,6 +41,8 @@ class Settings:
     settle_every_s: float = 1.0
     trusted_key: str | None = None
     models: Path = SHIPPED
+    # By scheme of signing; more than one secret while an endpoint's is being rotated.
+    identity_secrets: Mapping[Scheme, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -53,6 +57,7 @@ class Settings:
             settle_every_s=_seconds(environ, "LOCKGATE_SETTLE_EVERY_S", unset.settle_every_s),
             trusted_key=_trusted_key(environ),
             models=Path(_text(environ, "LOCKGATE_MODELS") or unset.models).expanduser(),
+            identity_secrets={scheme: found for scheme in get_args(Scheme) if (found := _secrets(environ, scheme))},
         )
 
 
@@ -69,6 +74,19 @@ def _trusted_key(environ: Mapping[str, str]) -> str | None:
     if key and not re.fullmatch("[0-9a-f]{64}", key):
         _refuse("LOCKGATE_TRUSTED_KEY", repr(key), "give the public key that signs artifacts as 64 hexadecimal digits")
     return key or None
+
+
+def _secrets(environ: Mapping[str, str], scheme: Scheme) -> tuple[str, ...]:
+    name = f"LOCKGATE_IDENTITY_{scheme.upper()}_SECRETS"
+    secrets = tuple(filter(None, (one.strip() for one in _text(environ, name).split(","))))
+    for secret in secrets:
+        try:
+            key(scheme, secret)
+        except ValueError:
+            _refuse(
+                name, f"({len(secret)} characters, not shown)", "give 'whsec_' and base64, as the provider shows it"
+            )
+    return secrets
 
 
 def _hours(environ: Mapping[str, str], name: str, unset_s: int, *, least_s: int) -> int:

@@ -1,2 +1,1 @@
-update ledger.orgs set identity = $2, identity_at = case when $2 <> 'none' then clock_timestamp() end
-where id = $1 returning *
+update ledger.orgs set identity = $2, identity_at = $3 where id = $1 returning *

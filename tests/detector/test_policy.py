@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from detector import policy
-from detector.cli import compare
+from detector.cli import compare, shown
 from detector.decide import decide
 from detector.errors import PolicyRefused
 from detector.gift import Event, Gift, Verdict
@@ -103,6 +103,48 @@ def test_what_changes_of_a_model_is_shown() -> None:
     old, new = (policy.read(f'[model]\nname = "x"\n{line}') for line in ("", "hold_at = 0.5"))
     (change,) = compare(old, new)
     assert (change.change, change.kind, change.fields) == ("changed", "model", {"hold_at": (None, 0.5)})
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ('claim = "30"', "review: claim = '30'; write a span from"),
+        ('claim = "8d"', 'review: claim = \'8d\'; write a span from "1s" to "7d"'),
+        ("claim = 30", "review: claim = 30;"),
+        ("four_eyes = -1", "review: four_eyes = -1; write the amount in micro-credits"),
+        ("four_eyes = 1.5", "review: four_eyes = 1.5"),
+        ("four_eyes = true", "review: four_eyes = True"),
+        (f"four_eyes = {2**63}", "review: four_eyes = 9223372036854775808"),
+        ("sample = 1.01", "review: sample = 1.01; write the part of approved gifts to draw"),
+        ("sample = -0.1", "review: sample = -0.1"),
+        ("sample = nan", "review: sample = nan"),
+        ("sample = true", "review: sample = True"),
+        ('sample = "0.1"', "review: sample = '0.1'"),
+        ("samples = 0.1", "review: unknown field 'samples'; did you mean 'sample'?"),
+    ],
+)
+def test_every_fault_of_a_review_is_named(line: str, named: str) -> None:
+    with pytest.raises(PolicyRefused) as refused:
+        policy.read(f"[review]\n{line}\n{GOOD}")
+    assert named in refused.value.detail
+
+
+def test_a_review_is_one_table() -> None:
+    with pytest.raises(PolicyRefused, match="one \\[review\\] table"):
+        policy.read('[[review]]\nclaim = "1h"\n' + GOOD)
+
+
+def test_the_terms_of_a_review() -> None:
+    assert policy.read(GOOD).review == policy.ReviewTerms(1_800, 1_000_000_000, 0.0)
+    told = policy.read(GOOD.replace("[[rule]]", '[review]\nclaim = "1h"\nfour_eyes = 0\nsample = 1\n[[rule]]', 1))
+    assert told.review == policy.ReviewTerms(3_600, 0, 1.0)
+
+
+def test_what_changes_of_a_review_is_shown() -> None:
+    old, new = policy.read(GOOD), policy.read("[review]\nsample = 0.01\n" + GOOD)
+    (change,) = compare(old, new)
+    assert (change.change, change.kind, change.fields) == ("changed", "review", {"sample": (0.0, 0.01)})
+    assert shown(change) == ["~ review", "    sample: 0.0", "          → 0.01"]
 
 
 def test_all_faults_are_named_at_once() -> None:

@@ -1,0 +1,282 @@
+"""The shapes of casework over HTTP: what `/v1/cases` answers and takes, and what an explanation holds.
+
+Times are RFC 3339 texts in UTC, amounts integer micro-credits, scores 0..1 with high = more suspicious.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from detector.contract import Context, Party
+
+Kind = Literal["hold", "sample"]
+CaseStatus = Literal["open", "claimed", "ended"]
+# waiting: a ruling still counts. The rest say how the gift left the case.
+Standing = Literal["waiting", "released", "blocked", "returned", "cancelled", "settled", "lapsed"]
+Act = Literal["release", "block", "return", "freeze"]
+RulingStatus = Literal["done", "proposed", "refused", "lapsed"]
+ListName = Literal["allow", "block"]
+Listable = Literal["org", "ip", "device", "fingerprint", "domain"]
+Text = Annotated[str, Meta(min_length=1, max_length=4_000)]
+
+
+class CaseGift(Struct):
+    """One gift in a case, by the decision that brought it there."""
+
+    id: str
+    decision: str
+    at: str
+    sender: str
+    recipient: str
+    amount: int
+    ip: str | None
+    device: str | None
+    verdict: str
+    reasons: list[str]
+    score: float | None
+    standing: Standing
+    deadline: str | None
+    ruling: str | None = None
+
+
+class Ruling(Struct):
+    """What was ruled on gifts of a case. A proposed one waits for another person (law 13)."""
+
+    id: str
+    act: Act
+    gifts: list[str]
+    amount: int
+    why: str
+    status: RulingStatus
+    by: str
+    at: str
+    second: str | None = None
+    second_at: str | None = None
+
+
+class Note(Struct):
+    at: str
+    author: str
+    text: str
+
+
+class Happening(Struct):
+    """One line of a case's audit: an event of the log."""
+
+    seq: int
+    at: str
+    kind: str
+    actor: str
+    text: str
+
+
+class Case(Struct):
+    """A case as the queue shows it.
+
+    `at_risk` is what its waiting gifts amount to and `expected_loss` that times their scores; `priority` is expected loss
+    (credits) for each hour that is left until `deadline`. `claimed_by` counts until `claimed_until`.
+    """
+
+    id: str
+    kind: Kind
+    status: CaseStatus
+    version: int
+    opened_at: str
+    deadline: str | None
+    gifts: int
+    waiting: int
+    amount: int
+    at_risk: int
+    expected_loss: int
+    priority: float
+    score: float | None
+    senders: list[str]
+    recipients: list[str]
+    reasons: list[str]
+    claimed_by: str | None = None
+    claimed_until: str | None = None
+    assigned_to: str | None = None
+    escalated: bool = False
+    proposed: bool = False
+    ended_at: str | None = None
+
+
+class CaseFile(Struct):
+    """Everything about one case but the explanations of its gifts."""
+
+    case: Case
+    gifts: list[CaseGift]
+    rulings: list[Ruling]
+    notes: list[Note]
+    audit: list[Happening]
+
+
+class CasePage(Struct):
+    """One page of the queue, most pressing first; `now` is the database's clock."""
+
+    cases: list[Case]
+    next: str | None
+    now: str
+    open: int
+    claimed: int
+
+
+class Claim(Struct, forbid_unknown_fields=True):
+    """Claim a case as it was read; with the version of an older reading it is a conflict."""
+
+    version: int
+
+
+class Assign(Struct, forbid_unknown_fields=True):
+    to: Party
+
+
+class Why(Struct, forbid_unknown_fields=True):
+    """The words that go into the audit."""
+
+    text: Text
+
+
+class Rule(Struct, forbid_unknown_fields=True):
+    """A ruling on some gifts of a case, or on all that wait. `freeze` names the orgs in `orgs`; by default the senders."""
+
+    act: Act
+    why: Text
+    gifts: list[str] | None = None
+    orgs: list[Party] | None = None
+
+
+class Listed(Struct, forbid_unknown_fields=True):
+    """An entry to put on a list."""
+
+    kind: Listable
+    value: Context
+    reason: Text
+    expires_at: str | None = None
+
+
+class ListEntry(Struct):
+    """An entry of a list as it stands or stood; `removed_at` once it was taken off."""
+
+    id: int
+    list: ListName
+    kind: Listable
+    value: str
+    reason: str
+    author: str
+    added_at: str
+    expires_at: str | None
+    removed_at: str | None = None
+    removed_by: str | None = None
+
+
+# --- an explanation ---
+
+
+class Cause(Struct):
+    """A limit, rule, list entry or model threshold that fired, and the values it saw."""
+
+    by: str
+    name: str
+    verdict: str
+    description: str | None
+    false_alarms: str | None
+    seen: dict[str, Any]
+
+
+class Contribution(Struct):
+    """How far one feature moved the score, in log-odds (trees) or surprise (tails); positive = more suspicious."""
+
+    feature: str
+    value: float | None
+    contribution: float
+    words: str
+
+
+class ModelSaid(Struct):
+    """The model's part. `note` says why there is none, or how to read it."""
+
+    model: str | None
+    score: float | None
+    hold_at: float | None
+    block_at: float | None
+    contributions: list[Contribution]
+    note: str
+
+
+class Turn(Struct):
+    """The smallest change of one thing that turns the verdict; `to` is None where none was found."""
+
+    what: Literal["amount", "time", "counterpart"]
+    was: str
+    to: str | None
+    verdict: str | None
+    words: str
+
+
+class Past(Struct):
+    """One gift in the parties' timeline; `role` says which party of the explained gift it concerns, and how."""
+
+    id: str
+    at: str
+    sender: str
+    recipient: str
+    amount: int
+    verdict: str
+    fraud: bool | None
+    role: str
+
+
+class Edge(Struct):
+    """Gifts from one org to another: how many, how much, how many of them were held or blocked."""
+
+    sender: str
+    recipient: str
+    gifts: int
+    amount: int
+    stopped: int
+
+
+class Node(Struct):
+    """An org near the gift: `step` is its distance from the parties, `listed` the list it is on."""
+
+    id: str
+    step: int
+    frauds: int
+    listed: str | None = None
+
+
+class Graph(Struct):
+    """The neighbourhood two steps out; `cut` where it was too wide to show whole."""
+
+    nodes: list[Node]
+    edges: list[Edge]
+    cut: bool
+
+
+class Alike(Struct):
+    """A past case like this one, and how it was ruled."""
+
+    case: str
+    at: str
+    likeness: float
+    reasons: list[str]
+    acts: dict[str, int]
+
+
+class Explanation(Struct):
+    """Why one decision fell as it did, and what would have changed it. Computed when asked."""
+
+    gift: str
+    decision: str
+    at: str
+    verdict: str
+    generation: int
+    causes: list[Cause]
+    model: ModelSaid
+    turns: list[Turn]
+    timeline: list[Past]
+    graph: Graph
+    alike: list[Alike]
