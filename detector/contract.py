@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from detector.flush import Flush, Table
+from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Sitting",
     "Table",
     "Verdict",
+    "begin",
     "body_schema",
     "micros",
     "moment",

@@ -25,6 +25,9 @@ SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
 COPY_DONE = b"c\x00\x00\x00\x04"
+GIVE_UP = b"f\x00\x00\x00\x0dgiven up\x00"
+# Parse, Bind and Execute of a begin without a name.
+BEGIN = b"P\x00\x00\x00\x0d\x00begin\x00\x00\x00B\x00\x00\x00\x0c" + bytes(8) + b"E\x00\x00\x00\x09" + bytes(5)
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01
 SHORT, LONG = struct.Struct("!h").pack, struct.Struct("!i").pack
 INT2, INT4, INT8, FLOAT8 = (struct.Struct(shape).pack for shape in ("!ih", "!ii", "!iq", "!id"))
@@ -125,37 +128,49 @@ def message(kind: bytes, body: bytes) -> bytes:
     return kind + LONG(len(body) + 4) + body
 
 
+def begin(conn: asyncpg.Connection) -> None:
+    """Begin a transaction with whatever statement with parameters the driver sends next: no round trip of its own.
+
+    Without a Sync of its own the begin belongs to that statement, whose answer the driver awaits.
+    """
+    conn._transport.write(BEGIN)
+
+
 class Flush:
     """One query in flight: `pieces` times a COPY to each of `tables`, in order, then what `end` says.
 
-    Every piece must be written, or the flush failed, before the query can end.
+    A context: left in peace it waits for the answer, and raises what a statement, or the way there, met; left by an
+    exception it gives up, so that nothing after the pieces that were written runs.
     """
 
     def __init__(
-        self, conn: asyncpg.Connection, tables: Sequence[Table], *, pieces: int = 1, end: Sequence[str] = ("commit",)
+        self, conn: asyncpg.Connection, tables: Sequence[Table], *, pieces: int = 1, end: Sequence[str] = ()
     ) -> None:
         self.tables = tables
         self.owed = pieces
-        self.transport: asyncio.Transport = conn._transport
+        self.transport: asyncio.WriteTransport = conn._transport
         self.loop = asyncio.get_running_loop()
         query = ";".join([*[table.copy for table in tables] * pieces, *end])
-        self.told: asyncio.Task[str] = self.loop.create_task(conn.execute(query))
+        self.told = self.loop.create_task(conn.execute(query)) if query else None
+
+    async def __aenter__(self) -> Flush:
+        return self
 
     def write(self, *rows: Sequence[Sequence[Any]]) -> None:
-        """The next piece: rows for each of the tables. They leave when the caller next waits for anything."""
+        """The next piece: rows for each of the tables. It leaves when the caller next waits for anything."""
         self.owed -= 1
         encoded = [table.encode(some) for table, some in zip(self.tables, rows, strict=True)]
         # The loop keeps order, so the query has been written by then.
         self.loop.call_soon(self.transport.write, b"".join(encoded))
 
-    async def done(self) -> str:
-        """The tag of the last statement, once all of them succeeded. Raises what one of them, or the way there, met."""
-        assert self.owed == 0, f"{self.owed} pieces were not written"
-        return await self.told
-
-    async def fail(self) -> None:
-        """Give up: the COPY that waits for rows fails, and so nothing after it runs."""
-        if not self.told.done():
-            self.loop.call_soon(self.transport.write, message(b"f", b"given up\0"))
-        await asyncio.wait([self.told])
-        self.told.exception()  # as was asked for
+    async def __aexit__(self, kind: type[BaseException] | None, *fault: object) -> None:
+        if self.told is None:
+            return
+        if kind is None:
+            assert self.owed == 0, f"PostgreSQL waits for {self.owed} pieces that were never written"
+            await self.told
+        elif not self.told.done():
+            self.loop.call_soon(self.transport.write, GIVE_UP)
+            await asyncio.wait([self.told])
+        if not self.told.cancelled():
+            self.told.exception()  # heard, so that the loop does not complain; the caller's own fault matters more

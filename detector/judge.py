@@ -225,9 +225,8 @@ class Sitting:
 
     async def record(self, conn: asyncpg.Connection) -> None:
         """Write what was decided, on its own."""
-        flush = Flush(conn, self.tables, end=())
-        flush.write(*self.rows())
-        await flush.done()
+        async with Flush(conn, self.tables) as flush:
+            flush.write(*self.rows())
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

@@ -7,14 +7,14 @@ knows whether the commit happened: the senders' locks come first, and the answer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import asyncpg
 
-from detector.contract import Decision, Flush, Gift, Parties, Sitting
+from detector.contract import Decision, Flush, Gift, Parties, Sitting, begin
 from ledger import answers, store
 from ledger.credits import Entry, Grant, Org, Slice, cut, posting
 from ledger.scorer import Scorer
@@ -80,28 +80,17 @@ class Gate:
     async def commit(self, requests: Sequence[Request]) -> list[Answer]:
         """Gather → decide → record one batch; one answer for each request, in order."""
         async with self.pool.acquire() as conn:
-            await conn.execute("begin")
             sitting: Sitting | None = None
-            flush: Flush | None = None
             committed = False
+            begin(conn)
             try:
                 book = await self.gather(conn, requests)
                 fresh = [request for request in requests if (request.sender, request.key) not in book.answers]
                 sitting = await self.scorer.gather(conn, parties(fresh, book.orgs), at=requests[0].at)
-                pieces = list(cut_up(requests))
-                flush = Flush(conn, (*sitting.tables, *TABLES), pieces=len(pieces))
-                outcomes: list[Outcome] = []
-                for piece in pieces:
-                    decided = [one for wave in sitting.waves(piece) for one in decide(wave, book, sitting)]
-                    flush.write(*sitting.rows(), *self.rows(decided))
-                    outcomes += decided
-                    await asyncio.sleep(0)
-                await flush.done()
+                outcomes = await self.judge(conn, requests, book, sitting)
                 committed = True
                 return [outcome.answer for outcome in outcomes]
             finally:
-                if flush and not committed:
-                    await flush.fail()
                 if sitting:
                     sitting.close(committed=committed)
                 if not committed and not conn.is_closed():
@@ -147,6 +136,25 @@ class Gate:
             available={sender: orgs[sender].available for sender in senders if sender in orgs},
         )
 
+    async def judge(
+        self, conn: asyncpg.Connection, requests: Sequence[Request], book: Book, sitting: Sitting
+    ) -> list[Outcome]:
+        """Decide and record, piece by piece: while one is decided, PostgreSQL records those before it. Then commit."""
+        pieces = cut_up(requests)
+        tables = (*sitting.tables, *TABLES)
+        outcomes: list[Outcome] = []
+        async with Flush(conn, tables, pieces=len(pieces) - 1) as ahead:
+            for piece in pieces[:-1]:
+                decided = decide_all(piece, book, sitting)
+                ahead.write(*sitting.rows(), *self.rows(decided))
+                outcomes += decided
+                await asyncio.sleep(0)
+            last = decide_all(pieces[-1], book, sitting)
+            rows = *sitting.rows(), *self.rows(last)
+        async with Flush(conn, tables, end=("commit",)) as flush:
+            flush.write(*rows)
+        return outcomes + last
+
     def rows(self, outcomes: list[Outcome]) -> Sequence[list[Any]]:
         """What to record of outcomes, for each of TABLES. The entries' trigger posts the balances."""
         opened = [one for one in outcomes if one.status]
@@ -183,11 +191,11 @@ class Gate:
         )
 
 
-def cut_up(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
+def cut_up(requests: Sequence[Request]) -> list[Sequence[Request]]:
     """Pieces of about equal length, none longer than PIECE."""
     count = -(-len(requests) // PIECE)
     length = -(-len(requests) // count)
-    return (requests[start : start + length] for start in range(0, len(requests), length))
+    return [requests[start : start + length] for start in range(0, len(requests), length)]
 
 
 def rows(columns: Sequence[list[Any] | None]) -> Iterable[tuple[Any, ...]]:
@@ -202,6 +210,10 @@ def parties(requests: Sequence[Request], orgs: dict[str, Org]) -> list[Parties]:
         for one in requests
         if one.sender in orgs and one.recipient in orgs
     ]
+
+
+def decide_all(piece: Sequence[Request], book: Book, sitting: Sitting) -> list[Outcome]:
+    return [one for wave in sitting.waves(piece) for one in decide(wave, book, sitting)]
 
 
 def decide(wave: Sequence[Request], book: Book, sitting: Sitting) -> list[Outcome]:
