@@ -274,7 +274,16 @@ def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
     """The facts of a gift as the ledger knows them at its moment."""
     sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
     now = book.now if request.at is None else request.at
-    tops = [store.micros(one.grant.rooted_at) for one in slices if one.grant.origin == "purchase"]
+    topped: int | None = None
+    promo = young = 0
+    for grant, amount in slices:
+        if grant.origin == "purchase":
+            rooted = store.micros(grant.rooted_at)
+            topped = rooted if topped is None else max(topped, rooted)
+            if rooted > now - YOUNG_US:  # a charge-back may still take them
+                young += amount
+        elif grant.origin in PROMOTIONAL:
+            promo += amount
     owner = sender.owner
     return Gift(
         request.id,
@@ -290,16 +299,11 @@ def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
         age_s(sender.created_at, now),
         age_s(recipient.created_at, now),
         book.available[request.sender],
-        max(0, now - max(tops)) // 1_000_000 if tops else None,
+        None if topped is None else max(0, now - topped) // 1_000_000,
         owner is not None and owner == recipient.owner,
-        promo_amount=sum(one.amount for one in slices if one.grant.origin in PROMOTIONAL),
-        young_amount=sum(one.amount for one in slices if young(one.grant, now)),
+        promo_amount=promo,
+        young_amount=young,
     )
-
-
-def young(grant: Grant, now: int) -> bool:
-    """Whether credits were bought so lately that a charge-back may still take them."""
-    return grant.origin == "purchase" and store.micros(grant.rooted_at) > now - YOUNG_US
 
 
 def age_s(since: datetime, now: int) -> int:
