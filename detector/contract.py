@@ -52,7 +52,9 @@ class Sitting(Protocol):
     """
 
     now: int
-    tables: Sequence[Table]
+
+    @property
+    def tables(self) -> Sequence[Table]: ...
 
     def waves(self, gifts: Sequence[G]) -> Iterator[Sequence[G]]: ...
     async def recall(self, conn: Any, gifts: Sequence[Gift]) -> None: ...

@@ -108,18 +108,18 @@ class Table:
         self.head = SHORT(len(columns))
 
     def encode(self, rows: Sequence[Sequence[Any]]) -> bytes:
-        """The messages that answer this table's COPY. Column by column, since many columns of a batch hold one value."""
+        """The messages that answer its COPY; column by column, since many columns of a batch hold one value."""
         parts = [SIGNATURE]
         if rows:
             columns = zip(self.encoders, zip(*rows, strict=True), strict=True)
             fields = [fields_of(encode, column) for encode, column in columns]
-            parts.extend(chain.from_iterable(zip(repeat(self.head), *fields)))  # noqa: B905, the head is endless
+            parts.extend(chain.from_iterable(zip(repeat(self.head), *fields)))
         parts.append(TRAILER)
         return message(b"d", b"".join(parts)) + COPY_DONE
 
 
 def fields_of(encode: Callable[[Column], Fields], column: Column) -> Fields:
-    if column.count(column[0]) < len(column):
+    if column.count(column[0]) < len(column) or encode is float8:  # equal zeros may differ in their sign
         return encode(column)
     return encode(column[:1]) * len(column)
 
@@ -161,16 +161,21 @@ class Flush:
         self.owed -= 1
         encoded = [table.encode(some) for table, some in zip(self.tables, rows, strict=True)]
         # The loop keeps order, so the query has been written by then.
-        self.loop.call_soon(self.transport.write, b"".join(encoded))
+        self.loop.call_soon(self.send, b"".join(encoded))
+
+    def send(self, messages: bytes) -> None:
+        if not self.transport.is_closing():  # else the driver tells what happened
+            self.transport.write(messages)
 
     async def __aexit__(self, kind: type[BaseException] | None, *fault: object) -> None:
         if self.told is None:
             return
-        if kind is None:
-            assert self.owed == 0, f"PostgreSQL waits for {self.owed} pieces that were never written"
+        if kind is None and self.owed == 0:
             await self.told
-        elif not self.told.done():
-            self.loop.call_soon(self.transport.write, GIVE_UP)
+            return
+        if not self.told.done():
+            self.loop.call_soon(self.send, GIVE_UP)
             await asyncio.wait([self.told])
         if not self.told.cancelled():
             self.told.exception()  # heard, so that the loop does not complain; the caller's own fault matters more
+        assert kind is not None, f"PostgreSQL waited for {self.owed} pieces that were never written"

@@ -29,5 +29,3 @@ ENTRIES = Table(
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     """Rows as the column arrays that a set-based statement takes; `width` empty ones where there is no row."""
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
-
-
