@@ -23,6 +23,11 @@ from ledger.views import receivable_view, reversal_view, revocation_view
 Key = Annotated[
     str | None, Header(alias="Idempotency-Key", max_length=257, description="the same key and body give the same bytes")
 ]
+OwnKey = Annotated[str | None, Header(alias="Idempotency-Key", include_in_schema=False)]
+KEY_HEADER = {
+    "name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string", "maxLength": 255},
+    "description": "one for every reversal; the same key and body give the same bytes back, at any age",
+}  # fmt: skip
 Reason = Annotated[str, Field(min_length=1, max_length=280, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -78,9 +83,16 @@ def add_revoking(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
 
 
 def add_reversing(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
-    @routes.post("/transfers/{transfer_id}/reversals", status_code=201, summary="Take a settled gift back")
+    needs_key = {"parameters": [KEY_HEADER]}
+
+    @routes.post(
+        "/transfers/{transfer_id}/reversals",
+        status_code=201,
+        summary="Take a settled gift back",
+        openapi_extra=needs_key,
+    )
     async def reverse_gift(
-        transfer_id: str, body: Reversal, authorization: Authorization = None, key: Key = None
+        transfer_id: str, body: Reversal, authorization: Authorization = None, key: OwnKey = None
     ) -> Response:
         await access.actor(authorization, "grants:write")
         name = idempotency_key(key)
