@@ -45,6 +45,7 @@ class Reversal(Body):
 def router(pool: asyncpg.Pool, access: Access) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["platform"], responses=PROBLEMS)
     add_revoking(routes, pool, access)
+    add_owed(routes, pool, access)
     add_reversing(routes, pool, access)
     add_tracing(routes, pool, access)
     return routes
@@ -68,6 +69,8 @@ def add_revoking(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
                 return keyed.respond(200, keyed.ENCODE(await act(conn)))
         return await keyed.once(pool, idempotency_key(key), ("revoke", grant_id, asked.model_dump()), act)
 
+
+def add_owed(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.get("/receivables", summary="What orgs owe for purchases that were taken back, oldest first")
     async def receivables(
         authorization: Authorization = None,
