@@ -61,17 +61,24 @@ async def revoke(
         raise Conflict(f"grant {grant_id} was taken back whole before, by {whole['id']}")
     spent = await conn.fetchrow(store.SQL["root_spent"], grant_id)
     left = root["amount"] - spent["amount"]
-    want = left if amount is None else amount
-    if want > left:
-        raise Conflict(f"{want} is more than the {left} micro-credits of grant {grant_id} that are not taken back yet")
-    name = f"{grant_id}.v{spent['number'] + 1}"
-    drawn, returned = await take(conn, name, grant_id, reach, want, want == left)
-    owed = min(want - drawn.taken, spent["consumed"] - spent["receivable"]) if root["origin"] == "purchase" else 0
+    if amount is not None and amount > left:
+        raise Conflict(
+            f"{amount} is more than the {left} micro-credits of grant {grant_id} that are not taken back yet"
+        )
+    return await carry_out(conn, root, reach, spent, left if amount is None else amount, reason)
+
+
+async def carry_out(
+    conn: asyncpg.Connection, root: Any, reach: Reach, spent: Any, want: int, reason: str | None
+) -> asyncpg.Record:
+    """Take what is there, and say what is owed for the rest."""
+    name, whole = f"{root['id']}.v{spent['number'] + 1}", want == root["amount"] - spent["amount"]
+    drawn, returned = await take(conn, name, root["id"], reach, want, whole)
+    rest = want - drawn.taken
+    owed = min(rest, spent["consumed"] - spent["receivable"]) if root["origin"] == "purchase" else 0
+    parts = (want, drawn.taken, owed, rest - owed)
     record: asyncpg.Record = await conn.fetchrow(
-        store.SQL["revocation_add"],
-        *(name, grant_id, root["org_id"], reach.now, want == left, want, drawn.taken, owed, want - drawn.taken - owed),
-        returned,
-        reason,
+        store.SQL["revocation_add"], name, root["id"], root["org_id"], reach.now, whole, *parts, returned, reason
     )
     return record
 

@@ -112,19 +112,7 @@ def by(rows: Iterable[Any], name: str) -> dict[str, list[Any]]:
 
 
 def node(rows: Rows, row: Any, depth: int, slices: Sequence[Any], waiting: Sequence[Any]) -> Node:
-    """One grant with what became of it. What expired counts as expired, written off or not."""
-    late = row["expires_at"] <= rows.now
-    fates = {
-        "unspent": 0 if late else row["available"],
-        "in_lock": row["reserved"],
-        "consumed": row["consumed"],
-        "expired": row["expired"] + (row["available"] if late else 0),
-        "revoked": row["revoked"],
-        "gifted": row["gifted"],
-        "went_back": row["went_back"],
-    }
     transfer = rows.transfers.get(row["transfer_id"])
-    gift = Gift(transfer["id"], row["org_id"] == transfer["sender"]) if transfer else None
     return Node(
         row["id"],
         row["org_id"],
@@ -135,13 +123,27 @@ def node(rows: Rows, row: Any, depth: int, slices: Sequence[Any], waiting: Seque
         row["expires_at"],
         row["amount"],
         row["came_back"],
-        fates,
-        gift,
+        fates(row, rows.now),
+        Gift(transfer["id"], row["org_id"] == transfer["sender"]) if transfer else None,
         tuple(Waiting(one["id"], one["recipient"], one["status"], one["until"], one["amount"]) for one in waiting),
         row["id"] in rows.focus,
         row["slices"] - len(slices),
         row["gifted"] - sum(one["amount"] for one in slices),
     )
+
+
+def fates(row: Any, now: datetime) -> dict[str, int]:
+    """What became of a grant's credits. What expired counts as expired, written off or not."""
+    late = row["available"] if row["expires_at"] <= now else 0
+    return {
+        "unspent": row["available"] - late,
+        "in_lock": row["reserved"],
+        "consumed": row["consumed"],
+        "expired": row["expired"] + late,
+        "revoked": row["revoked"],
+        "gifted": row["gifted"],
+        "went_back": row["went_back"],
+    }
 
 
 def view(tree: Tree) -> dict[str, Any]:

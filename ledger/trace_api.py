@@ -23,6 +23,11 @@ from ledger.views import receivable_view, reversal_view, revocation_view
 Key = Annotated[
     str | None, Header(alias="Idempotency-Key", max_length=257, description="the same key and body give the same bytes")
 ]
+OwnKey = Annotated[str | None, Header(alias="Idempotency-Key", include_in_schema=False)]
+KEY_HEADER = {
+    "name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string", "maxLength": 255},
+    "description": "one for every reversal; the same key and body give the same bytes back, at any age",
+}  # fmt: skip
 Reason = Annotated[str, Field(min_length=1, max_length=280, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -40,6 +45,7 @@ class Reversal(Body):
 def router(pool: asyncpg.Pool, access: Access) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["platform"], responses=PROBLEMS)
     add_revoking(routes, pool, access)
+    add_owed(routes, pool, access)
     add_reversing(routes, pool, access)
     add_tracing(routes, pool, access)
     return routes
@@ -63,6 +69,8 @@ def add_revoking(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
                 return keyed.respond(200, keyed.ENCODE(await act(conn)))
         return await keyed.once(pool, idempotency_key(key), ("revoke", grant_id, asked.model_dump()), act)
 
+
+def add_owed(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.get("/receivables", summary="What orgs owe for purchases that were taken back, oldest first")
     async def receivables(
         authorization: Authorization = None,
@@ -78,9 +86,16 @@ def add_revoking(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
 
 
 def add_reversing(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
-    @routes.post("/transfers/{transfer_id}/reversals", status_code=201, summary="Take a settled gift back")
+    needs_key = {"parameters": [KEY_HEADER]}
+
+    @routes.post(
+        "/transfers/{transfer_id}/reversals",
+        status_code=201,
+        summary="Take a settled gift back",
+        openapi_extra=needs_key,
+    )
     async def reverse_gift(
-        transfer_id: str, body: Reversal, authorization: Authorization = None, key: Key = None
+        transfer_id: str, body: Reversal, authorization: Authorization = None, key: OwnKey = None
     ) -> Response:
         await access.actor(authorization, "grants:write")
         name = idempotency_key(key)
