@@ -240,7 +240,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
-    app.include_router(ledger.trace_api.router(works.pool, access))
+    app.include_router(ledger.trace_api.router(works.pool, access, works.detector))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 

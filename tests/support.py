@@ -156,7 +156,7 @@ class House:
 
     async def revoke(self, grant: str, amount: int | None = None) -> asyncpg.Record:
         async with self.pool.acquire() as conn, conn.transaction():
-            return await revocation.revoke(conn, grant, amount)
+            return await revocation.revoke(conn, self.works.detector, grant, amount)
 
     async def reverse(self, transfer: str, amount: int | None = None, **more: Any) -> asyncpg.Record:
         async with self.pool.acquire() as conn, conn.transaction():
