@@ -282,15 +282,19 @@ async def test_lists_are_live_on_four_workers_with_the_next_batch(four: tuple[st
 
 async def test_an_entry_ends_at_its_expiry_by_the_databases_clock(house: House) -> None:
     a, b = await house.org(amount=100 * CREDIT), await house.org()
-    now = await house.pool.fetchval("select clock_timestamp()")
-    until = now + timedelta(seconds=2)
-    await put(house, "block", "org", a, expires_at=stamp(until))
-    found = []
-    while await house.pool.fetchval("select clock_timestamp()") < until + timedelta(milliseconds=50):
+    seen: set[tuple[bool, str]] = set()
+    for span in (1, 4, 16):  # on a busy machine the first may be over before a gift is sent
+        until = await house.pool.fetchval("select clock_timestamp()") + timedelta(seconds=span)
+        await put(house, "block", "org", a, expires_at=stamp(until))
+        found = []
+        while await house.pool.fetchval("select clock_timestamp()") <= until:
+            found.append(await house.sent(a, b, 1))
         found.append(await house.sent(a, b, 1))
-    found.append(await house.sent(a, b, 1))
-    rows = await house.pool.fetch("select at, verdict from detector.decisions where left(id, -2) = any($1)", found)
-    assert {(row["at"] < until, row["verdict"]) for row in rows} == {(True, "block"), (False, "approve")}
+        rows = await house.pool.fetch("select at, verdict from detector.decisions where left(id, -2) = any($1)", found)
+        seen |= {(row["at"] < until, row["verdict"]) for row in rows}
+        if len(seen) > 1:
+            break
+    assert seen == {(True, "block"), (False, "approve")}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from detector.list_work import add, remove
 from detector.policy import ReviewTerms
 from detector.verify import check, verify
 from ledger.rulings import Rulings
-from tests.support import CREDIT, House, rule
+from tests.support import CREDIT, ROOT, House, rule
 
 ANN, BOB, LENA = Person("ann", False), Person("bob", False), Person("lena", True)
 TERMS = ReviewTerms(four_eyes=50 * CREDIT)
@@ -171,3 +171,17 @@ async def test_an_event_that_was_harmed_breaks_no_comparison(worked: asyncpg.Con
     edited = {one.seq for one in (await verify(worked)).findings if one.what == "edited"}
     rows = await worked.fetch("select seq from log.events where body = 'no json'")
     assert edited == {row["seq"] for row in rows} and len(edited) > 5
+
+
+async def test_labels_of_before_the_log_are_told_to_it_by_the_migration(database: str) -> None:
+    conn = await asyncpg.connect(database)
+    await conn.execute(
+        "insert into detector.labels (gift_id, fraud, source, author, sender, recipient, at, excess) "
+        "select 'g' || nr, nr % 2 = 0, 'charge\"back é', 'ann', 'a', 'b', now(), 0 from generate_series(1, 60000) nr"
+    )
+    assert len((await verify(conn)).findings) == 60_000
+    text = (ROOT / "detector/sql/migrations/0008_samples.sql").read_text()
+    await conn.execute(text[text.index("do $$") :])
+    report = await verify(conn)
+    assert (report.events, report.findings) == (60_000, [])
+    await conn.close()
