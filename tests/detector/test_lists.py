@@ -18,6 +18,7 @@ from detector.decide import decide
 from detector.gift import Gift, Hit, Opinion, Verdict, micros, stamp
 from detector.list_work import add, remove
 from detector.lists import FOR_EVER, NONE, Entry, Lists
+from detector.shadow import as_listed
 from detector.verify import verify
 from tests.support import (
     CREDIT,
@@ -419,3 +420,11 @@ async def test_the_audit_is_for_auditors_page_by_page(database: str) -> None:
 def test_nothing_listed_costs_no_lookup() -> None:
     assert NONE.hits(gift(), NOW) == [] and NONE.allowed(gift(), NOW) is None
     assert lists.waive([], "x") == []
+
+
+def test_a_challengers_hold_counts_as_the_lists_of_then_let_it() -> None:
+    row = {**WHOLE, "id": "g1.1", "at": datetime.fromtimestamp(NOW / 10**6, UTC)}
+    then, later = entry("allow", "ip", "10.0.0.1", until=NOW + 1), entry("allow", "ip", "10.0.0.1", NOW + 1)
+    assert as_listed(row, Verdict.HOLD, Lists(1, [then])) is Verdict.APPROVE
+    assert as_listed(row, Verdict.HOLD, Lists(1, [later])) is Verdict.HOLD
+    assert as_listed(row, Verdict.BLOCK, Lists(1, [then])) is Verdict.BLOCK
