@@ -30,6 +30,7 @@ from lockgate.postgres import throwaway
 Say = Callable[[str], None]
 GOALS_MS = {"queue": 300.0, "show": 500.0}
 SEED = 0.4
+HOLDS = '\n[[rule]]\nname = "bench"\nwhen = "amount >= 500000"\nverdict = "hold"\ndescription = "holds all"\n'
 HISTORY = (Path(__file__).parent / "review_history.sql").read_text()
 KEYS = (Path(__file__).parent / "review_keys.sql").read_text()
 CASES = (Path(__file__).parent / "review_cases.sql").read_text()
@@ -79,7 +80,7 @@ def measure(plan: Plan, directory: Path | None, say: Say) -> dict[str, Any]:
 
 async def fill(conn: asyncpg.Connection, plan: Plan) -> str:
     """The past, the cases and the default policy; the key of an analyst."""
-    await store.add_policy(conn, DEFAULT.read_text(encoding="utf-8"), "bench")
+    await store.add_policy(conn, DEFAULT.read_text(encoding="utf-8") + HOLDS, "bench")
     await conn.execute("select setseed($1)", SEED)
     await conn.execute(HISTORY, plan.past, plan.orgs)
     await conn.execute(KEYS)
