@@ -80,11 +80,10 @@ class Left(NamedTuple):
 
 
 class Stood(NamedTuple):
-    """How a gift's transfer stands, under its lock: until when it is held, and which of its parties are frozen."""
+    """How a gift's transfer stands, under its lock, and what would hold it again at once if it were released."""
 
     status: str
-    until: datetime | None
-    frozen: list[str]
+    stops: list[str]
 
 
 class Books(Protocol):

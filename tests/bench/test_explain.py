@@ -16,10 +16,10 @@ from models.artifact import Content
 def test_a_run_looks_at_real_gifts_beside_many_cases(small: Content, tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = tmp_path_factory.mktemp("models") / small.name
     artifact.write(directory, small)
-    command = [sys.executable, "-m", "bench.cli", "review", "--quick", "--json", "--model", str(directory)]
+    command = [sys.executable, "-m", "bench.cli", "explain", "--quick", "--json", "--model", str(directory)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert set(told["ms"]) == {"queue", "case", "explanation", "show"} and set(told["goals"]) == {"queue", "show"}
+    assert set(told["ms"]) == {"case", "explanation", "show"} and set(told["goals"]) == {"show"}
     assert all(0 < one["median"] <= one["p95"] <= one["most"] for one in told["ms"].values())
     assert told["held"] > 0 and told["faults"] == []
