@@ -68,15 +68,8 @@ async def rule(conn: asyncpg.Connection, books: Books, case: str, asked: Rule, w
         SQL["ruling_add"], name, case, asked.act, *amounts, asked.why, orgs, status, who.name, now, deadline
     )
     await conn.execute(SQL["ruling_gifts_add"], name, scene.decisions)
-    body = {
-        "ruling": name,
-        "act": asked.act,
-        "gifts": ids(scene.gifts),
-        "amount": scene.amount,
-        "orgs": orgs,
-        "at": stamp(now),
-    }
-    told = Told(f"ruling.{status}", case, who.name, {**body, "why": asked.why})
+    body = {"ruling": name, "act": asked.act, "gifts": ids(scene.gifts), "amount": scene.amount, "orgs": orgs}
+    told = Told(f"ruling.{status}", case, who.name, {**body, "why": asked.why, "at": stamp(now)})
     await carry_out(conn, books, scene, asked.act, orgs, name, who, [told], done=not proposed)
 
 
