@@ -269,6 +269,9 @@ def add_problems(app: FastAPI) -> None:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         return respond(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
 
+    async def unwritable(request: Request, error: Any) -> Response:
+        return respond(422, "invalid", "a text holds a zero byte, which PostgreSQL keeps in no text; leave it out")
+
     async def unavailable(request: Request, error: Any) -> Response:
         log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
         return respond(503, "unavailable", "the database does not answer; retry, a gift with its same Idempotency-Key")
@@ -281,6 +284,7 @@ def add_problems(app: FastAPI) -> None:
         (DetectorError, known),
         (RequestValidationError, invalid),
         (HTTPException, http),
+        (asyncpg.CharacterNotInRepertoireError, unwritable),
         *((kind, unavailable) for kind in (Unavailable, *PASSING)),
         (Exception, fault),
     ]
