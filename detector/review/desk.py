@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ import msgspec
 from detector.case_shapes import CaseFile, CasePage, Explanation
 from detector.contract import Act
 from detector.review.access import Access
-from detector.review.errors import NotAllowed, ReviewError, Unreachable, of_status
+from detector.review.errors import REFUSED, NotAllowed, ReviewError, Unreachable, of_status
 from detector.review.filters import Filters
 
 T = TypeVar("T")
@@ -139,7 +140,9 @@ class Desk:
             with error:
                 raise refused(error.code, error.read(MOST_ANSWER), f"{method} {path.partition('?')[0]}") from None
         except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(f"{self.access.url} does not answer: {reason(error, self.patience_s)}") from None
+            never = isinstance(getattr(error, "reason", error), ConnectionRefusedError | socket.gaierror)
+            told_of = f"{self.access.url} does not answer: {reason(error, self.patience_s)}"
+            raise Unreachable(told_of, REFUSED if never else None) from None
         return read(told, shape, path)
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 # A ruling that now waits for a second person is no fault: it is done as far as one person can do it.
 PROPOSED = 4
+# The code of a service that was never reached: what was asked was surely not done.
+REFUSED = "refused"
 
 
 class ReviewError(Exception):

@@ -39,9 +39,7 @@ def head(case: Case, rulings: Sequence[Ruling], now: datetime, me: str | None, w
     spread(text, Text(clock if case.status != "ended" else "", f"bold {clock_ink(left, ink)}"), width)
     line = Text(f"{brief(case.at_risk)} at risk", f"bold {ink.ink}")
     line.append(f" of {brief(case.amount)}" if case.amount != case.at_risk else "", ink.soft)
-    line.append(f" · loss {brief(case.expected_loss)}", ink.ink).append(
-        f" · {case.waiting}/{case.gifts} wait", ink.soft
-    )
+    line.append(f" · loss {brief(case.expected_loss)}", ink.ink).append(f" · ×{case.waiting}/{case.gifts}", ink.soft)
     text.append("\n").append_text(spread(line, scored(case.score, ink), width))
     text.append("\n").append(cut(f"{some(case.senders, 2)} → {some(case.recipients, 2)}", width), ink.ink)
     text.append("\n").append_text(claim_line(case, rulings, now, me, width, ink))
@@ -171,9 +169,16 @@ def turn_lines(text: Text, turn: Turn, width: int, ink: Ink) -> None:
         text.append("nothing found that turns it\n", ink.soft)
     else:
         tone = colour(ink, VERDICTS, turn.verdict or "")
-        text.append(f"{turn.was} → {turn.to}", ink.ink).append(f"  {turn.verdict}\n", f"bold {tone}")
+        text.append(f"{side(turn, turn.was)} → {side(turn, turn.to)}", ink.ink).append(
+            f"  {turn.verdict}\n", f"bold {tone}"
+        )
     if turn.words:
         wrapped(text, turn.words, width, ink.soft, indent=14 if width >= 60 else 4)
+
+
+def side(turn: Turn, said: str) -> str:
+    """One side of a turn; amounts come in micro-credits."""
+    return credits(int(said)) if turn.what == "amount" and said.isdigit() else said
 
 
 def alike_line(alike: Alike, ink: Ink) -> Text:

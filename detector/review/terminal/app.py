@@ -23,7 +23,7 @@ from detector.case_shapes import CaseFile, CasePage
 from detector.contract import Act
 from detector.review import filters, plans
 from detector.review.desk import Desk, Me
-from detector.review.errors import Conflict, NotAllowed, NotThere, ReviewError, Unreachable, Usage
+from detector.review.errors import REFUSED, Conflict, NotAllowed, NotThere, ReviewError, Unreachable, Usage
 from detector.review.filters import Filters
 from detector.review.plans import Plan
 from detector.review.terminal import keys, looks
@@ -69,6 +69,7 @@ class ReviewApp(App[None]):
         self.hurry, self.turned = asyncio.Event(), asyncio.Event()
         self.whole = self.further = False
         self.acting = False
+        self.said, self.said_of_fault = "", False
         # What was asked for of a case that is still being read.
         self.pending: tuple[str, Callable[[], None]] | None = None
 
@@ -199,6 +200,7 @@ class ReviewApp(App[None]):
         self.queue.show()
         pending, self.pending = self.pending, None
         if pending is not None and pending[0] == file.case.id and len(self.screen_stack) == 1:
+            self.say("", "soft")
             pending[1]()
 
     # --- the clock and the looks ---
@@ -243,12 +245,12 @@ class ReviewApp(App[None]):
             end.append("○ ", ink.bad).append(f"silent, again in {wait}s", ink.bad)
         line.truncate(max(0, width - end.cell_len - 1), overflow="ellipsis", pad=True)
         self.query_one("#top", Static).update(line.append(" ").append_text(end), layout=False)
-        if self.fault is not None:
+        # What an act came to is not hidden by the silence: the line above tells of that too.
+        if self.fault is not None and (self.said_of_fault or not self.said):
             self.say(self.fault, "bad")
-        elif self.said_of_fault:
+            self.said_of_fault = True
+        elif self.fault is None and self.said_of_fault:
             self.say("", "soft")
-
-    said_of_fault = False
 
     def draw_keys(self) -> None:
         may = self.me.may if self.me else (lambda scope: scope == "cases:read")
@@ -257,7 +259,7 @@ class ReviewApp(App[None]):
 
     def say(self, words: str, tone: str = "good") -> None:
         """One message above the keys; it stays until the next."""
-        self.said_of_fault = words != "" and words == self.fault
+        self.said, self.said_of_fault = words, False
         self.query_one("#said", Static).update(Text(words, getattr(self.ink, tone)))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -412,7 +414,9 @@ class ReviewApp(App[None]):
             self.say(f"Not done: {error.detail}", "warn")
             self.turned.set()
         except Unreachable as error:
-            self.say(f"Perhaps not done: {error.detail}. The case is read again; look before you repeat it.", "bad")
+            sure = error.code == REFUSED
+            words = error.detail if sure else f"{error.detail}. The case is read again; look before you repeat it."
+            self.say(f"{'Not' if sure else 'Perhaps not'} done: {words}", "bad")
             self.turned.set()
         except ReviewError as error:
             self.say(f"Not done: {error.detail}", "bad")
@@ -426,6 +430,7 @@ class ReviewApp(App[None]):
             return self.view.file
         if self.queue.chosen is not None:
             self.pending = (self.queue.chosen, again)
+            self.say("The case is being read …", "soft")
         return None
 
     def action_claim(self) -> None:

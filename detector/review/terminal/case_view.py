@@ -47,6 +47,7 @@ class CaseView(Vertical):
         super().__init__(id="case")
         self.file: CaseFile | None = None
         self.brief: Case | None = None
+        self.blank = False
         self.told: dict[str, Explanation | str] = {}
         self.section = 0
         self.at = 0
@@ -77,8 +78,9 @@ class CaseView(Vertical):
         """Another case is on its way: its head is known from the queue, the old body must not be mistaken for it."""
         self.brief = case
         if self.case != case.id:
-            if self.file is not None:
+            if self.file is not None or not self.blank:
                 self.query_one("#text", Static).update("")
+                self.blank = True
             self.file, self.told, self.marked, self.at = None, {}, frozenset(), 0
         self.draw_head()
         self.draw_tabs()
@@ -105,6 +107,7 @@ class CaseView(Vertical):
         self.query_one("#head", Static).update("", layout=False)
         self.query_one("#tabs", Static).update("", layout=False)
         self.query_one("#text", Static).update(Text(words, self.ink.soft))
+        self.blank = False
 
     # --- turning ---
 

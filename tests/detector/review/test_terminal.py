@@ -89,7 +89,7 @@ async def test_a_case_from_the_queue_to_its_end(office: Office) -> None:
         await screen.sees("Say why first.")
         await screen.write("known")
         await screen.press("enter")
-        await screen.sees("Done: release of 1 gift, 100 credits.", "1/2 wait")
+        await screen.sees("Done: release of 1 gift, 100 credits.", "×1/2")
         await screen.press("b")
         await screen.opened(Confirm)
         await screen.sees("Block 1 gift", "Remembered as fraud")
@@ -150,7 +150,9 @@ async def test_who_was_faster_is_told_kindly(office: Office) -> None:
         await screen.press("r")
         await screen.opened(Confirm)
         await screen.sees("only a lead may rule on it now")
-        await screen.press("escape", ".")
+        await screen.press("escape")
+        await screen.sees("Left as it is.")
+        await screen.press("full_stop")
         await screen.sees("No other case is free.")
 
 
@@ -254,12 +256,13 @@ async def test_a_silent_service_is_told_of_and_tried_again(office: Office) -> No
     desk = office.desk("alice")
     async with sitting(desk, only(case)) as screen:
         await screen.sees(case.id)
+        await screen.until(lambda: screen.app.view.case == case.id)
         there, desk.access = desk.access, Access("http://127.0.0.1:9", desk.access.key)
         await screen.press("R")
         await screen.sees("silent, again in", "does not answer")
         assert case.id in screen.seen()
         await screen.press("c")
-        await screen.sees("Perhaps not done")
+        await screen.sees("Not done: http://127.0.0.1:9 does not answer")
         desk.access = there
         await screen.press("R")
         await screen.until(lambda: screen.app.fault is None and "silent" not in screen.seen())

@@ -189,7 +189,7 @@ def explanation(**more: Any) -> Explanation:
     said = ModelSaid(
         "m@1", 0.83, 0.6, 0.95, [Contribution("pair", 0, 1.5, "never before"), Contribution("id", 2, -0.5, "full")], ""
     )
-    turns = [Turn("amount", "3", "1", "approve", "fewer"), Turn("time", "now", None, None, "")]
+    turns = [Turn("amount", "3000000", "1000000", "approve", "fewer"), Turn("time", "now", None, None, "")]
     past = [
         Past("g", at(hours=1), "acme", "globex", CREDIT, "hold", None, "this"),
         Past("p", at(days=2), "x", "acme", CREDIT, "approve", True, "got"),
