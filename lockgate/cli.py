@@ -35,6 +35,7 @@ OWNED = {
     "simulate": ("training.simulate_cli:simulate", "Write a synthetic platform as a history file."),
     "train": ("training.cli:train", "Learn a model from a history file, as of a day."),
     "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
+    "backtest": ("training.backtest_cli:backtest", "Say what a policy would have done to a history."),
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
     "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
     "verify": (

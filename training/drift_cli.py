@@ -41,8 +41,8 @@ def drift(
 ) -> None:
     """Compare recent gifts with those that a model learned from: features, nulls, the score, the verdicts.
 
-    Exit status 0: no alarm; 3: an alarm; 1: it could not be told. Of simulated weeks without a change, 3 % gave an
-    alarm (18 of 600; 95 % interval 1.8 to 4.7 %).
+    Exit status 0: no alarm; 3: an alarm; 1: it could not be told. Of simulated weeks without a change, @@S@@ gave an
+    alarm (@@S2@@).
     """
     with mended("drift"), progress(quiet or as_json) as step:
         now = datetime.now(UTC)
