@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import asyncpg
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import Field, StrictBool
 
 from ledger import keyed, store
@@ -13,7 +13,7 @@ from ledger.access import Access
 from ledger.answers import PROBLEMS
 from ledger.api import idempotency_key
 from ledger.errors import Invalid, NotFound
-from ledger.platform import Amount, Authorization, Body
+from ledger.platform import PARTY, Amount, Authorization, Body
 from ledger.reversal import reverse
 from ledger.revocation import revoke
 from ledger.scorer import Desk
@@ -29,6 +29,7 @@ KEY_HEADER = {
     "name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string", "maxLength": 255},
     "description": "one for every reversal; the same key and body give the same bytes back, at any age",
 }  # fmt: skip
+Id = Annotated[str, Path(max_length=128, pattern=r"^[\x21-\x7e]+$")]
 Reason = Annotated[str, Field(min_length=1, max_length=280, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -55,7 +56,7 @@ def router(pool: asyncpg.Pool, access: Access, desk: Desk) -> APIRouter:
 def add_revoking(routes: APIRouter, pool: asyncpg.Pool, access: Access, desk: Desk) -> None:
     @routes.post("/grants/{grant_id}/revoke", summary="Take a purchase back, through any chain of gifts")
     async def revoke_grant(
-        grant_id: str, body: Revocation | None = None, authorization: Authorization = None, key: Key = None
+        grant_id: Id, body: Revocation | None = None, authorization: Authorization = None, key: Key = None
     ) -> Response:
         await access.actor(authorization, "grants:write")
         asked = body or Revocation(amount=None, reason=None)
@@ -75,8 +76,8 @@ def add_owed(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.get("/receivables", summary="What orgs owe for purchases that were taken back, oldest first")
     async def receivables(
         authorization: Authorization = None,
-        org: Annotated[str | None, Query(max_length=64)] = None,
-        cursor: Annotated[str | None, Query(max_length=64)] = None,
+        org: Annotated[str | None, Query(pattern=PARTY)] = None,
+        cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[\x21-\x7e]+$")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> dict[str, Any]:
         await access.actor(authorization, "orgs:read")
@@ -96,7 +97,7 @@ def add_reversing(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None
         openapi_extra=needs_key,
     )
     async def reverse_gift(
-        transfer_id: str, body: Reversal, authorization: Authorization = None, key: OwnKey = None
+        transfer_id: Id, body: Reversal, authorization: Authorization = None, key: OwnKey = None
     ) -> Response:
         await access.actor(authorization, "grants:write")
         name = idempotency_key(key)
@@ -108,7 +109,7 @@ def add_reversing(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None
         return await keyed.once(pool, name, ("reverse", transfer_id, body.model_dump()), act, 201)
 
     @routes.get("/transfers/{transfer_id}/reversals", summary="How a gift was reversed, oldest first")
-    async def reversals(transfer_id: str, authorization: Authorization = None) -> dict[str, Any]:
+    async def reversals(transfer_id: Id, authorization: Authorization = None) -> dict[str, Any]:
         await access.actor(authorization, "orgs:read")
         rows = await pool.fetch(store.SQL["reversals"], transfer_id)
         if not rows and await pool.fetchval(store.SQL["transfer_exists"], transfer_id) is None:
@@ -119,7 +120,7 @@ def add_reversing(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None
 def add_tracing(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.get("/grants/{grant_id}/trace", summary="Where a grant's credits came from and went")
     async def trace_grant(
-        grant_id: str,
+        grant_id: Id,
         authorization: Authorization = None,
         most: Annotated[int, Query(ge=1, le=5000, description="how many grants to show")] = MOST,
     ) -> dict[str, Any]:
