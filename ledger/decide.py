@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from detector.contract import Decision, Gift, Sitting
 from ledger import answers, store
@@ -39,18 +41,17 @@ class Book:
         del self.grants[org_id][:used_up]
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True, gc=False):
     """What the batch decided about one request: its answer, and what to record for it."""
 
     request: Request
     answer: Answer
     decision: Decision | None = None
     status: Status | None = None
-    slices: list[Slice] = field(default_factory=list)
+    slices: Sequence[Slice] = ()
 
 
-class Weighed(NamedTuple):
+class Weighed(Struct, frozen=True, gc=False):
     """A request that is new and between orgs that exist: its gift, what pays for it, and why it may not be sent."""
 
     request: Request
