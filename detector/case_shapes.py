@@ -9,17 +9,17 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from detector.contract import Context, Party
+from detector.contract import Act, Context, Party
 
 Kind = Literal["hold", "sample"]
 CaseStatus = Literal["open", "claimed", "ended"]
 # waiting: a ruling still counts. The rest say how the gift left the case.
 Standing = Literal["waiting", "released", "blocked", "returned", "cancelled", "settled", "lapsed"]
-Act = Literal["release", "block", "return", "freeze"]
 RulingStatus = Literal["done", "proposed", "refused", "lapsed"]
 ListName = Literal["allow", "block"]
 Listable = Literal["org", "ip", "device", "fingerprint", "domain"]
-Text = Annotated[str, Meta(min_length=1, max_length=4_000)]
+Text = Annotated[str, Meta(min_length=1, max_length=4_000, pattern=r"^[^\x00]+$")]
+Version = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class CaseGift(Struct):
@@ -75,8 +75,9 @@ class Happening(Struct):
 class Case(Struct):
     """A case as the queue shows it.
 
-    `at_risk` is what its waiting gifts amount to and `expected_loss` that times their scores; `priority` is expected loss
-    (credits) for each hour that is left until `deadline`. `claimed_by` counts until `claimed_until`.
+    `at_risk` is what its waiting gifts amount to and `expected_loss` that times their scores; `priority` is expected
+    loss (credits) for each hour that is left until `deadline`. `claimed_by` counts until `claimed_until`.
+    `merged_into` names the case that this one was gathered into, where its gifts are now.
     """
 
     id: str
@@ -101,6 +102,7 @@ class Case(Struct):
     escalated: bool = False
     proposed: bool = False
     ended_at: str | None = None
+    merged_into: str | None = None
 
 
 class CaseFile(Struct):
@@ -126,7 +128,7 @@ class CasePage(Struct):
 class Claim(Struct, forbid_unknown_fields=True):
     """Claim a case as it was read; with the version of an older reading it is a conflict."""
 
-    version: int
+    version: Version
 
 
 class Assign(Struct, forbid_unknown_fields=True):
@@ -140,12 +142,16 @@ class Why(Struct, forbid_unknown_fields=True):
 
 
 class Rule(Struct, forbid_unknown_fields=True):
-    """A ruling on some gifts of a case, or on all that wait. `freeze` names the orgs in `orgs`; by default the senders."""
+    """A ruling on some gifts of a case, or on all that wait. `freeze` names the orgs in `orgs`; by default the senders.
+
+    With the `version` of a reading, it is a conflict if the case has changed since.
+    """
 
     act: Act
     why: Text
     gifts: list[str] | None = None
     orgs: list[Party] | None = None
+    version: Version | None = None
 
 
 class Listed(Struct, forbid_unknown_fields=True):
@@ -170,6 +176,35 @@ class ListEntry(Struct):
     expires_at: str | None
     removed_at: str | None = None
     removed_by: str | None = None
+
+
+class ListPage(Struct):
+    """One page of list entries, oldest first; `next` is the cursor of the page after it."""
+
+    entries: list[ListEntry]
+    next: int | None
+
+
+class AuditEvent(Struct):
+    """One event of the log. `body` is the JSON text that was hashed."""
+
+    seq: int
+    link: int
+    at: str
+    kind: str
+    subject: str
+    actor: str
+    body: str
+    hash: str
+
+
+class AuditPage(Struct):
+    """One page of the log in order; `next` is the cursor of the page after it. `head` is worth keeping elsewhere: a
+    tail that is cut off together with it shows only there."""
+
+    events: list[AuditEvent]
+    next: int | None
+    head: str
 
 
 # --- an explanation ---
@@ -267,7 +302,11 @@ class Alike(Struct):
 
 
 class Explanation(Struct):
-    """Why one decision fell as it did, and what would have changed it. Computed when asked."""
+    """Why one decision fell as it did, and what would have changed it. Computed when asked.
+
+    `replayed`: taken again from the record, the decision is itself to the bit (law 11), so that its turns may be
+    believed; None where it cannot be taken again. `replay_note` says so in words.
+    """
 
     gift: str
     decision: str
@@ -280,3 +319,5 @@ class Explanation(Struct):
     timeline: list[Past]
     graph: Graph
     alike: list[Alike]
+    replayed: bool | None = None
+    replay_note: str = ""

@@ -1,23 +1,40 @@
-"""The whole decision, top to bottom, pure: limits, features, rules, model, verdict. The most severe verdict wins."""
+"""The whole decision, top to bottom, pure: limits, features, rules, model, lists. The most severe verdict wins."""
 
 from __future__ import annotations
 
-from detector import rules
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from msgspec import structs
+
+from detector import lists, rules
 from detector.activity import Activity
 from detector.gift import Decision, Event, Gift, Hit, Opinion, Verdict
 from detector.limits import Exceeded, check
+from detector.lists import NONE, Lists
 from detector.policy import Policy
 
 FIRST = 1
+NOTHING: Mapping[str, str] = MappingProxyType({})
 SEVERITY = {verdict.word: verdict for verdict in Verdict}
 SILENT = Opinion(0)
 UNASKED = Opinion(0, hit=Hit("degraded", "model_unasked", Verdict.HOLD.word))
 
 
-def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int, opinion: Opinion | None = None) -> Decision:
+def decide(
+    gift: Gift,
+    activity: Activity,
+    policy: Policy | None,
+    now: int,
+    opinion: Opinion | None = None,
+    waived: Mapping[str, str] = NOTHING,
+    listed: Lists = NONE,
+) -> Decision:
     """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit.
 
-    `opinion` is the model's; where the policy names a model and there is none, the gift is held (law 5).
+    `opinion` is the model's; where the policy names a model and there is none, the gift is held (law 5). `waived` are
+    reasons that an analyst saw and released the gift in spite of, each with the ruling: they hold it no more.
+    An allow entry of `listed` makes holds of rules and of the model not count; a block entry blocks.
     """
     if policy is None:
         return degraded(gift, now, "no_policy")
@@ -28,6 +45,7 @@ def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int, opin
     said = opinion or (UNASKED if policy.model else SILENT)
     if said.hit:
         hits.append(said.hit)
+    hits += listed.hits(gift, now)
     if not exceeded and not hits:
         return Decision(
             gift,
@@ -42,12 +60,13 @@ def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int, opin
             features=said.features,
             digest=said.digest,
         )
-    hits = [one.hit() for one in exceeded] + hits
+    hits = [waive(hit, waived) for hit in [one.hit() for one in exceeded] + hits]
+    hits = lists.waive(hits, listed.allowed(gift, now))
     blocking = [one for one in exceeded if one.limit.action is Verdict.BLOCK]
     return Decision(
         gift=gift,
         at=now,
-        verdict=max(SEVERITY[hit.verdict] for hit in hits),
+        verdict=max((SEVERITY[hit.verdict] for hit in hits if hit.waived_by is None), default=Verdict.APPROVE),
         hits=tuple(hits),
         vector=vector,
         generation=policy.generation,
@@ -59,6 +78,12 @@ def decide(gift: Gift, activity: Activity, policy: Policy | None, now: int, opin
         features=said.features,
         digest=said.digest,
     )
+
+
+def waive(hit: Hit, waived: Mapping[str, str]) -> Hit:
+    """A hit that holds for a reason that was waived stays on record, with what waived it. A block is never waived."""
+    ruling = waived.get(hit.reason) if waived and hit.verdict == Verdict.HOLD.word else None
+    return hit if ruling is None else structs.replace(hit, waived_by=ruling)
 
 
 def degraded(gift: Gift, now: int, reason: str, generation: int = 0) -> Decision:

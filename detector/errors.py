@@ -8,7 +8,13 @@ DetectorError
 ├── GiftConflict            a gift id that was judged with other fields
 ├── GiftUnknown             a gift that was never judged here
 ├── LabelConflict           a gift that is known as the opposite
-└── DecisionUnknown         a decision that was never taken
+├── DecisionUnknown         a decision that was never taken
+├── EntryUnknown            a list entry that does not exist
+├── EntryConflict           an entry that stands already, or was taken off before
+├── CaseUnknown             a case, or a ruling in it, that does not exist
+├── CaseConflict            somebody else did something with the case, or a gift of it, before
+└── NotYours                what a lead has to do
+    └── TwoPeople           what another person has to do (law 13)
 """
 
 
@@ -84,3 +90,44 @@ class DecisionUnknown(DetectorError):
 
     status = 404
     code = "not_found"
+
+
+class EntryUnknown(DetectorError):
+    """There is no such list entry."""
+
+    status = 404
+    code = "not_found"
+
+
+class EntryConflict(DetectorError):
+    """Somebody listed the same before, or took the entry off."""
+
+    status = 409
+    code = "list_conflict"
+
+
+class CaseUnknown(DetectorError):
+    """There is no such case, or no such ruling in it."""
+
+    status = 404
+    code = "not_found"
+
+
+class CaseConflict(DetectorError):
+    """Somebody was there before: who did what, and when."""
+
+    status = 409
+    code = "case_conflict"
+
+
+class NotYours(DetectorError):
+    """A lead has to do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class TwoPeople(NotYours):
+    """Who proposed a ruling never answers it, whatever the role."""
+
+    code = "two_people"

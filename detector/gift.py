@@ -80,6 +80,8 @@ class Gift(Struct, frozen=True, gc=False):
     fingerprint: str | None = None
     promo_amount: int | None = None
     young_amount: int | None = None
+    sender_domain: str | None = None
+    recipient_domain: str | None = None
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -97,12 +99,16 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Hit(Struct, frozen=True, omit_defaults=True):
-    """One reason for a verdict. `by` is limit, rule, model, ledger (refused before judging) or degraded (law 5)."""
+    """One reason for a verdict. `by` is limit, rule, model, ledger (refused before judging) or degraded (law 5).
+
+    `waived_by` names what made it count no more: the ruling that released the gift in spite of it.
+    """
 
     by: str
     name: str
     verdict: str
     seen: dict[str, Any] = {}
+    waived_by: str | None = None
 
     @property
     def reason(self) -> str:

@@ -24,8 +24,13 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "owner": frozenset({"transfers:write", "transfers:read", "balance:read"}),
     "reader": frozenset({"transfers:read", "balance:read"}),
     "service": frozenset({"score:write", "score:read", "labels:write"}),
+    "analyst": frozenset({"cases:read", "cases:write", "lists:read"}),
+    "lead": frozenset({"cases:read", "cases:write", "cases:assign", "lists:read", "lists:write"}),
+    "auditor": frozenset({"cases:read", "audit:read", "lists:read"}),
 }
 ORG_ROLES: Final = frozenset({"owner", "reader"})
+# Keys of these are people's: the name says who did what, and two names are two people (law 13).
+PEOPLE: Final = frozenset({"analyst", "lead", "auditor"})
 # A process hears of revocations this often, and trusts what it remembers for so long after it last heard.
 WATCH_EVERY_S = 0.5
 TRUST_S = 2.0
@@ -54,13 +59,27 @@ class Access:
 
         Raises Unauthenticated without a valid key, Forbidden where its role lacks the scope.
         """
-        name = digest(bearer(authorization))
-        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
-        if actor is None:
-            actor = await self.look_up(name)
+        actor = await self.whose(authorization)
         if scope not in ROLES.get(actor.role, ()):
             raise Forbidden(f"a key of role {actor.role!r} may not do this; it needs the scope {scope!r}")
         return actor
+
+    async def whose(self, authorization: str | None) -> Actor:
+        """The actor of the header, whatever the role. Raises Unauthenticated without a valid key."""
+        name = digest(bearer(authorization))
+        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
+        return actor or await self.look_up(name)
+
+    async def reader(self, authorization: str | None, widely: str, narrowly: str) -> str | None:
+        """None for a key with the scope `widely`; for one that has `narrowly` alone, whose it is.
+
+        Raises Forbidden for a key with neither.
+        """
+        try:
+            await self.actor(authorization, widely)
+        except Forbidden:
+            return (await self.actor(authorization, narrowly)).name
+        return None
 
     async def own(self, authorization: str | None, scope: str) -> str:
         """The org that the key is bound to, if its role has the scope."""
@@ -120,6 +139,8 @@ async def issue_key(conn: asyncpg.Connection, role: str, name: str, org_id: str 
         raise Invalid(f"unknown role {role!r}; choose one of {', '.join(sorted(ROLES))}")
     if (role in ORG_ROLES) != (org_id is not None):
         raise Invalid(f"a key of role {role!r} {'needs' if role in ORG_ROLES else 'has no'} org; org was {org_id!r}")
+    if role in PEOPLE and name == role:
+        raise Invalid(f"a key of role {role!r} is a person's: give the name of the person, such as --name alice")
     if not NAME.fullmatch(name):
         raise Invalid(
             f"name {name!r}: 1 to 64 letters, digits and _ . -, since a service's name is part of its gifts' ids"

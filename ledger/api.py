@@ -23,6 +23,7 @@ from ledger.access import Access, Actor
 from ledger.answers import PROBLEMS
 from ledger.credits import new_id
 from ledger.errors import Forbidden, Invalid, LedgerError, NotFound
+from ledger.scorer import Desk
 from ledger.transfers import Answer, Status
 from ledger.views import transfer_view
 
@@ -106,10 +107,10 @@ def request_of(actor: Actor, send: Send, key: str) -> transfers.Request:
     )
 
 
-def router(pool: asyncpg.Pool, access: Access, lock_s: int) -> APIRouter:
+def router(pool: asyncpg.Pool, access: Access, desk: Desk, lock_s: int) -> APIRouter:
     """The routes of an org's own key, but for the sending ones."""
     routes = APIRouter(prefix=PREFIX, tags=["transfers"])
-    add_reading(routes, pool, access)
+    add_reading(routes, pool, access, desk)
     books.add_books(routes, pool, access, lock_s)
     return routes
 
@@ -165,7 +166,7 @@ def submit_one(actor: Actor, one: SendOne, key: str | None, position: int, submi
         return refused
 
 
-def add_reading(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
+def add_reading(routes: APIRouter, pool: asyncpg.Pool, access: Access, desk: Desk) -> None:
     """Listing, showing and cancelling transfers."""
 
     @routes.get("/transfers", summary="List transfers, newest first", responses=PROBLEMS)
@@ -193,4 +194,4 @@ def add_reading(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.post("/transfers/{transfer_id}/cancel", summary="Cancel before it settles", responses=PROBLEMS)
     async def cancel(transfer_id: str, authorization: Annotated[str | None, Header()] = None) -> dict[str, Any]:
         org_id = await access.own(authorization, "transfers:write")
-        return transfer_view(await settlement.cancel(pool, org_id, transfer_id))
+        return transfer_view(await settlement.cancel(pool, desk, org_id, transfer_id))

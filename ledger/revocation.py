@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from detector.contract import Left
 from ledger import store
 from ledger.credits import Account, Entry, posting
 from ledger.errors import Conflict, Invalid, NotFound
 from ledger.funding import write_off
+from ledger.scorer import Desk
 from ledger.settlement import Plan, slices_of, write
 from ledger.transfers import Status
 
@@ -45,7 +47,7 @@ class Draw(NamedTuple):
 
 
 async def revoke(
-    conn: asyncpg.Connection, grant_id: str, amount: int | None = None, reason: str | None = None
+    conn: asyncpg.Connection, desk: Desk, grant_id: str, amount: int | None = None, reason: str | None = None
 ) -> asyncpg.Record:
     """Take back a root grant, whole or `amount` of it, inside the caller's transaction; the record of it.
 
@@ -65,7 +67,10 @@ async def revoke(
         raise Conflict(
             f"{amount} is more than the {left} micro-credits of grant {grant_id} that are not taken back yet"
         )
-    return await carry_out(conn, root, reach, spent, left if amount is None else amount, reason)
+    record = await carry_out(conn, root, reach, spent, left if amount is None else amount, reason)
+    held = {one["id"] for one in reach.waiting if one["status"] == Status.HELD}
+    await desk.left(conn, [Left(one, "returned", reach.now) for one in record["returned"] if one in held])
+    return record
 
 
 async def carry_out(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from detector.contract import Parties, Sitting
+from detector.contract import Left, Parties, Sitting
 
 
 class Scorer(Protocol):
     """Locks what the parties' gifts count on and brings their activity up to date."""
 
     async def gather(self, conn: Any, gifts: Iterable[Parties], *, at: int | None = None) -> Sitting: ...
+
+
+class Desk(Protocol):
+    """Where held gifts wait for an analyst; it hears of those that ended without one."""
+
+    async def left(self, conn: Any, gone: Sequence[Left]) -> None: ...

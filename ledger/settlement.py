@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from detector.contract import Decision, Gift, Parties, Verdict
+from detector.contract import Decision, Gift, Left, Parties, Verdict
 from ledger import store
 from ledger.credits import Account, Entry, new_id, posting
 from ledger.errors import Conflict, NotFound
-from ledger.scorer import Scorer
+from ledger.scorer import Desk, Scorer
 from ledger.transfers import OPEN, Status
 
 BATCH = 100
@@ -176,6 +176,8 @@ class Settlement:
                     self.decide(plan, one, gifts.get(one["id"]), slices[one["id"]], orgs, sitting, now)
                 await sitting.record(conn)
                 await write(conn, plan, self.hold_s)
+                gone = [Left(one.id, "lapsed", now) for one in plan.steps if one.was == Status.HELD]
+                await sitting.tell_desk(conn, self.hold_s, gone, now)
                 await transaction.commit()
                 committed = True
                 return len(due)
@@ -211,6 +213,8 @@ class Settlement:
         standing = not sender["frozen"] and not recipient["frozen"] and sender["identity"] != "none"
         if decision.verdict is Verdict.APPROVE and standing:
             return plan.settle(transfer, slices, decision, now)
+        if decision.verdict is Verdict.APPROVE:
+            sitting.stop(decision, "party_frozen" if sender["frozen"] or recipient["frozen"] else "identity_required")
         return plan.hold(transfer, decision, now)
 
 
@@ -269,7 +273,7 @@ async def write(conn: asyncpg.Connection, plan: Plan, hold_s: int) -> None:
         raise Conflict(f"{len(plan.steps) - taken} of {len(plan.steps)} transfers changed meanwhile; read them again")
 
 
-async def cancel(pool: asyncpg.Pool, sender: str, transfer_id: str) -> asyncpg.Record:
+async def cancel(pool: asyncpg.Pool, desk: Desk, sender: str, transfer_id: str) -> asyncpg.Record:
     """Cancel an unsettled transfer of the sender's; its credits return at once. Twice is as good as once."""
     async with pool.acquire() as conn, conn.transaction():
         transfer = await conn.fetchrow(store.SQL["transfer_lock"], transfer_id, sender)
@@ -281,6 +285,8 @@ async def cancel(pool: asyncpg.Pool, sender: str, transfer_id: str) -> asyncpg.R
             plan = Plan()
             plan.give_back(transfer, slices[transfer_id], Status.CANCELLED, "cancelled", locked[0]["now"])
             await write(conn, plan, 0)
+            if transfer["status"] == Status.HELD:
+                await desk.left(conn, [Left(transfer_id, "cancelled", locked[0]["now"])])
         elif transfer["status"] != Status.CANCELLED:
             raise Conflict(f"transfer {transfer_id} is {transfer['status']} already and cannot be cancelled")
         row: asyncpg.Record = await conn.fetchrow(store.SQL["transfer"], transfer_id, sender)

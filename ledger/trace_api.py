@@ -16,6 +16,7 @@ from ledger.errors import Invalid, NotFound
 from ledger.platform import PARTY, Amount, Authorization, Body
 from ledger.reversal import reverse
 from ledger.revocation import revoke
+from ledger.scorer import Desk
 from ledger.trace import MOST, view
 from ledger.tracing import trace
 from ledger.views import receivable_view, reversal_view, revocation_view
@@ -43,16 +44,16 @@ class Reversal(Body):
     only_gift: StrictBool = Field(False, description="take from this gift's own slices only")
 
 
-def router(pool: asyncpg.Pool, access: Access) -> APIRouter:
+def router(pool: asyncpg.Pool, access: Access, desk: Desk) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["platform"], responses=PROBLEMS)
-    add_revoking(routes, pool, access)
+    add_revoking(routes, pool, access, desk)
     add_owed(routes, pool, access)
     add_reversing(routes, pool, access)
     add_tracing(routes, pool, access)
     return routes
 
 
-def add_revoking(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
+def add_revoking(routes: APIRouter, pool: asyncpg.Pool, access: Access, desk: Desk) -> None:
     @routes.post("/grants/{grant_id}/revoke", summary="Take a purchase back, through any chain of gifts")
     async def revoke_grant(
         grant_id: Id, body: Revocation | None = None, authorization: Authorization = None, key: Key = None
@@ -63,7 +64,7 @@ def add_revoking(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
             raise Invalid("a part of a grant can be taken back more than once, so it needs an Idempotency-Key header")
 
         async def act(conn: asyncpg.Connection) -> dict[str, Any]:
-            return revocation_view(await revoke(conn, grant_id, asked.amount, asked.reason))
+            return revocation_view(await revoke(conn, desk, grant_id, asked.amount, asked.reason))
 
         if key is None:
             async with pool.acquire() as conn, conn.transaction():

@@ -156,7 +156,7 @@ class House:
 
     async def revoke(self, grant: str, amount: int | None = None) -> asyncpg.Record:
         async with self.pool.acquire() as conn, conn.transaction():
-            return await revocation.revoke(conn, grant, amount)
+            return await revocation.revoke(conn, self.works.detector, grant, amount)
 
     async def reverse(self, transfer: str, amount: int | None = None, **more: Any) -> asyncpg.Record:
         async with self.pool.acquire() as conn, conn.transaction():
@@ -206,7 +206,7 @@ class House:
         return await funding.expire_due(self.pool)
 
     async def cancel(self, sender: str, transfer: str) -> asyncpg.Record:
-        return await settlement.cancel(self.pool, sender, transfer)
+        return await settlement.cancel(self.pool, self.works.detector, sender, transfer)
 
     async def transfer(self, name: str) -> asyncpg.Record:
         row = await self.pool.fetchrow("select * from ledger.transfers where id = $1", name)
@@ -246,7 +246,12 @@ TIMES = [
     *((f"ledger.{name}", "at") for name in ("entries", "revocations", "receivables", "reversals")),
     ("detector.decisions", "at"),
     ("detector.labels", "at"),
+    *(("detector.cases", name) for name in ("opened_at", "deadline", "claimed_until", "ended_at")),
+    *(("detector.case_gifts", name) for name in ("at", "deadline", "left_at")),
+    ("detector.case_keys", "at"),
+    *(("detector.rulings", name) for name in ("at", "deadline", "second_at")),
     ("detector.labels", "label_at"),
+    *(("detector.list_entries", name) for name in ("added_at", "expires_at", "removed_at")),
 ]
 
 
@@ -363,6 +368,58 @@ def workers(dsn: str, number: int, **environ: str) -> Iterator[list[Worker]]:
         finally:
             for worker in started:
                 worker.stop()
+
+
+# --- the desk ---
+
+REVIEWED = rule("medium", "amount >= 100000000") + '[review]\nclaim = "10m"\nfour_eyes = 1000000000\n'
+MEDIUM = 100 * CREDIT  # held by REVIEWED
+LARGE = 1_000 * CREDIT  # held, and ruled on by two people
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One person at the desk: their key, on a client of the API."""
+
+    client: httpx.AsyncClient
+    key: dict[str, str]
+
+    async def ask(self, path: str, **query: Any) -> httpx.Response:
+        return await self.client.get(f"/v1/cases{path}", headers=self.key, params=query)
+
+    async def act(self, case: str, act: str, body: Any = None) -> httpx.Response:
+        return await self.client.post(f"/v1/cases/{case}/{act}", headers=self.key, json={} if body is None else body)
+
+    async def queue(self, **query: Any) -> list[dict[str, Any]]:
+        told = await self.ask("", **query)
+        assert told.status_code == 200, told.text
+        found: list[dict[str, Any]] = told.json()["cases"]
+        return found
+
+    async def file(self, case: str) -> dict[str, Any]:
+        told = await self.ask(f"/{case}")
+        assert told.status_code == 200, told.text
+        found: dict[str, Any] = told.json()
+        return found
+
+    async def claim(self, case: str) -> httpx.Response:
+        """Claim a case as it stands now."""
+        return await self.act(case, "claim", {"version": (await self.file(case))["case"]["version"]})
+
+    async def rule(self, case: str, act: str, **more: Any) -> httpx.Response:
+        return await self.act(case, "rulings", {"act": act, "why": "a test", **more})
+
+    async def ruled(self, case: str, act: str, **more: Any) -> dict[str, Any]:
+        """Claim and rule; the case's file after it."""
+        assert (await self.claim(case)).status_code == 200
+        told = await self.rule(case, act, **more)
+        assert told.status_code == 200, told.text
+        found: dict[str, Any] = told.json()
+        return found
+
+
+async def seat(client: httpx.AsyncClient, pool: asyncpg.Pool, name: str, role: str = "analyst") -> Seat:
+    return Seat(client, await new_key(pool, role, name=name))
 
 
 async def gather(jobs: Iterable[Awaitable[T]]) -> list[T]:

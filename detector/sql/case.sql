@@ -1,0 +1,1 @@
+select *, clock_timestamp() as now from detector.cases where id = $1

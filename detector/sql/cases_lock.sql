@@ -1,0 +1,1 @@
+select * from detector.lock_cases($1::text[], $2::text[], $3::timestamptz)

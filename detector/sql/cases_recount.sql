@@ -1,0 +1,1 @@
+select * from detector.recount_cases($1::text[], $2::timestamptz)

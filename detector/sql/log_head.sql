@@ -1,0 +1,1 @@
+select seq, link, hash from log.head

@@ -1,0 +1,64 @@
+"""What a ruling does to credits: a held transfer waits for its second look again, or goes back; an org is frozen.
+
+Law: transfers are locked first, then orgs, as everywhere; a ruling and the settler meet on the transfer's row, and one
+of them finds it taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from detector.contract import Act, Stood
+from ledger import store
+from ledger.errors import Conflict
+from ledger.settlement import Plan, slices_of, write
+from ledger.transfers import OPEN, Status
+
+REASONS: dict[Act, str] = {"block": "ruled_block", "return": "ruled_return"}
+
+
+class Rulings:
+    """The ledger's side of the desk. Gifts of other ledgers have no transfer here: there is nothing to carry out."""
+
+    async def lock(self, conn: asyncpg.Connection, gifts: Sequence[str], orgs: Sequence[str]) -> dict[str, Stood]:
+        """Lock the transfers of gifts, their parties and some orgs more; how each transfer stands."""
+        transfers = await conn.fetch(store.SQL["transfers_lock"], sorted(gifts))
+        named = sorted({*orgs, *(party for one in transfers for party in (one["sender"], one["recipient"]))})
+        rows = {row["id"]: row for row in await conn.fetch(store.SQL["lock_orgs"], named)}
+        return {
+            one["id"]: Stood(one["status"], list(stops(rows[one["sender"]], rows[one["recipient"]])))
+            for one in transfers
+        }
+
+    async def carry_out(self, conn: asyncpg.Connection, act: Act, gifts: Sequence[str], at: datetime) -> None:
+        """Do what was ruled to the locked transfers that are still open."""
+        transfers = await conn.fetch(store.SQL["transfers_lock"], sorted(gifts))
+        if act == "release":
+            held = [one["id"] for one in transfers if one["status"] == Status.HELD]
+            released = await conn.fetch(store.SQL["release"], held, at)
+            if len(released) != len(held):
+                raise Conflict(f"{len(held) - len(released)} transfers changed meanwhile; read the case again")
+            return
+        still = [one for one in transfers if one["status"] in OPEN]
+        slices = await slices_of(conn, [one["id"] for one in still])
+        plan = Plan()
+        for one in still:
+            plan.give_back(one, slices[one["id"]], Status.RETURNED, REASONS[act], at)
+        await write(conn, plan, 0)
+
+    async def freeze(self, conn: asyncpg.Connection, orgs: Sequence[str]) -> list[str]:
+        """Freeze locked orgs; those that there are."""
+        return [row["id"] for row in await conn.fetch(store.SQL["orgs_freeze"], sorted(orgs))]
+
+
+def stops(sender: Any, recipient: Any) -> Iterator[str]:
+    """Why the second look would hold a gift between these whatever its verdict; as settlement asks it."""
+    for org in (sender, recipient):
+        if org["frozen"]:
+            yield f"org {org['id']} is frozen"
+    if sender["identity"] == "none":
+        yield f"org {sender['id']} has no verified identity"
