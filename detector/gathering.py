@@ -76,8 +76,8 @@ class Desk:
 
 @dataclass(slots=True)
 class Gathered:
-    """What becomes of the gifts: cases that open, the case of each gift, which cases were gathered into which, and which
-    take no more."""
+    """What becomes of the gifts: cases that open, the case of each gift, which cases were gathered into which, and
+    which take no more."""
 
     opened: list[Open] = field(default_factory=list)
     joined: list[tuple[Draft, str]] = field(default_factory=list)
