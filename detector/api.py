@@ -103,12 +103,8 @@ def add_records(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
     @routes.get("/decisions/{decision_id}", summary="A recorded decision, with everything it saw")
     async def decision(decision_id: str, authorization: Annotated[str | None, Header()] = None) -> Response:
         client = await allow(authorization, "score:read")
-        gift, _, look = decision_id.rpartition(".")
-        name = decision_id if look.isdigit() and gift else f"{decision_id}.1"
-        # a client sees its own decisions, and those of the ledger here; another client's carry its name
-        names = [name if name.startswith(f"{client}:") else f"{client}:{name}"] + [name] * (":" not in name)
         async with pool.acquire() as conn:
-            rows = await store.decisions(conn, names)
+            rows = await store.decisions(conn, names_of(decision_id, client))
             if not rows:
                 raise DecisionUnknown(
                     f"no decision {decision_id!r}; ask by gift id, or by gift id and look as in 'gift.2'"
@@ -142,6 +138,18 @@ def in_list(label: Label, answer: Labelled | DetectorError) -> Any:
 
 def failed(gift: str, error: DetectorError) -> dict[str, Any]:
     return {"gift": gift, "error": {"status": error.status, "code": error.code, "detail": error.detail}}
+
+
+def names_of(decision_id: str, client: str | None) -> list[str]:
+    """The ids under which a decision may be on record: by gift id the first look is meant.
+
+    A client sees its own decisions, and those of the ledger here; another client's carry its name.
+    """
+    gift, _, look = decision_id.rpartition(".")
+    name = decision_id if look.isdigit() and gift else f"{decision_id}.1"
+    if client is None:
+        return [name]
+    return [name if name.startswith(f"{client}:") else f"{client}:{name}"] + [name] * (":" not in name)
 
 
 def question(client: str, asked: Asked) -> Question:

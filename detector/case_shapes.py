@@ -302,7 +302,11 @@ class Alike(Struct):
 
 
 class Explanation(Struct):
-    """Why one decision fell as it did, and what would have changed it. Computed when asked."""
+    """Why one decision fell as it did, and what would have changed it. Computed when asked.
+
+    `replayed`: taken again from the record, the decision is itself to the bit (law 11), so that its turns may be
+    believed; None where it cannot be taken again. `replay_note` says so in words.
+    """
 
     gift: str
     decision: str
@@ -315,3 +319,5 @@ class Explanation(Struct):
     timeline: list[Past]
     graph: Graph
     alike: list[Alike]
+    replayed: bool | None = None
+    replay_note: str = ""
