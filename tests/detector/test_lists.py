@@ -33,6 +33,7 @@ from tests.support import (
     limit,
     new_key,
     open_door,
+    open_house,
     remember,
     rule,
 )
@@ -463,3 +464,19 @@ async def test_a_ledger_that_asks_names_domains_and_older_gifts_keep_their_hash(
     meant = {"id": "g4", "sender": "a", "recipient": "b", "amount": 1, **dict.fromkeys(named)}
     assert rows[2]["payload_hash"] == hashlib.sha256(json.dumps(meant, separators=(",", ":")).encode()).digest()
     await pool.close()
+
+
+async def test_the_domain_of_an_org_is_listed_at_its_first_look_and_in_the_lock(database: str) -> None:
+    async with open_house(database) as house, open_door(database) as http:
+        platform, lead = await new_key(house.pool, "platform"), await new_key(house.pool, "lead", name="lena")
+        told = await http.post("/v1/orgs", json={"id": "evil", "domain": "mail.evil.example"}, headers=platform)
+        assert (told.status_code, told.json()["domain"]) == (201, "mail.evil.example")
+        assert (await http.post("/v1/orgs", json={"id": "x", "domain": "a b"}, headers=platform)).status_code == 422
+        sender = await house.org(amount=10)
+        gift = await house.sent(sender, "evil", 1)
+        body = {"kind": "domain", "value": "evil.example", "reason": "phishing"}
+        assert (await http.post("/v1/lists/block", json=body, headers=lead)).status_code == 201
+        assert (await house.transfer(await house.sent(sender, "evil", 1)))["status"] == "blocked"
+        await house.pass_time(3_601)
+        await house.settle()
+        assert (await house.transfer(gift))["status"] == "returned"
