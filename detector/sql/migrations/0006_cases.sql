@@ -194,6 +194,22 @@ begin
     cross join lateral (select * from detector.cases c where c.id = k.case_id and c.ended_at is null limit 1) c;
 end $$;
 
+-- Gather cases into others, one each: their gifts and keys move, their rulings and notes stay theirs.
+create function detector.merge_cases(olds text[], news text[], now timestamptz) returns void
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    update detector.case_gifts g set case_id = p.new from unnest(olds, news) as p (old, new) where g.case_id = p.old;
+    with gone as (
+        delete from detector.case_keys k using unnest(olds, news) as p (old, new) where k.case_id = p.old
+        returning k.key, p.new, k.at
+    )
+    insert into detector.case_keys as k (key, case_id, at) select gone.key, gone.new, max(gone.at) from gone group by 1, 2
+    on conflict (key, case_id) do update set at = greatest(k.at, excluded.at);
+    update detector.cases c set ended_at = merge_cases.now, merged_into = p.new, version = c.version + 1, waiting = 0,
+        at_risk = 0, expected_loss = 0, deadline = null, claimed_by = null, claimed_until = null
+    from unnest(olds, news) as p (old, new) where c.id = p.old;
+end $$;
+
 -- Sum up cases from their gifts; one in which nothing waits any more ends. Returns those that ended by this.
 create function detector.recount_cases(ids text[], now timestamptz) returns setof text
 language plpgsql set enable_seqscan = off as $$
