@@ -156,8 +156,8 @@ async def with_first(conn: asyncpg.Connection, shelf: Shelf, found: Found, first
 async def listed(conn: asyncpg.Connection, gifts: Sequence[Gift], at: datetime) -> Lists:
     """The entries that were there for any of these gifts at a moment."""
     facts = [(kind, getattr(gift, fact)) for gift in gifts for kind, fact in EVERYBODY]
-    known = [(kind, fact) for kind, fact in facts if fact is not None]
-    asked = {(kind, name) for kind, fact in known for name in (names(fact) if kind == DOMAIN else (fact,))}
+    named = [(kind, names(fact) if kind == DOMAIN else (fact,)) for kind, fact in facts if fact is not None]
+    asked = {(kind, name) for kind, own in named for name in own}
     rows = await conn.fetch(store.SQL["lists_then"], [one[0] for one in asked], [one[1] for one in asked], at)
     return Lists(0, [Entry.of(*row) for row in rows])
 

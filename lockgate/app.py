@@ -9,11 +9,11 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -24,6 +24,7 @@ import detector.list_api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
+import ledger.trace_api
 from detector import cases
 from detector.case_work import Person
 from detector.contract import Judged
@@ -225,6 +226,12 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
         actor = await access.actor(authorization, scope)
         return Person(actor.name, detector.case_api.ASSIGN in ROLES[actor.role])
 
+    async def whoami(authorization: Annotated[str | None, Header()] = None) -> Response:
+        actor = await access.whose(authorization)
+        told = {"name": actor.name, "role": actor.role, "org": actor.org_id, "scopes": sorted(ROLES[actor.role])}
+        return Response(msgspec.json.encode(told), media_type="application/json")
+
+    app.add_api_route("/v1/whoami", whoami, tags=["keys"], summary="Whose key this is, and what it may do")
     ledger.api.add_sending(app, access, works.send)
     app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))
@@ -233,6 +240,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
+    app.include_router(ledger.trace_api.router(works.pool, access, works.detector))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 
