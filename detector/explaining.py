@@ -54,7 +54,7 @@ class Explainer:
             "row": row,
             "policy": await self.shelf.policy(conn, row["generation"]),
             "model": await self.shelf.model(conn, row["model"]) if row["model"] else None,
-            "found": await gather(conn, self.shelf, row, firsts[0] if firsts else None),
+            "found": await gather(conn, self.shelf, row, firsts[0] if firsts else None, client),
             "entries": await conn.fetch(store.SQL["list_entries_of"], named) if named else [],
             "timeline": await timeline(conn, parties, row["at"], gift, client),
             "graph": await graph(conn, parties, row["at"], client),

@@ -112,8 +112,13 @@ class Found:
 # --- reading ---
 
 
-async def gather(conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any], first: Any) -> Found | str:
-    """What a decision is taken again from, or why it cannot be; `first` is the row of its gift's first look."""
+async def gather(
+    conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any], first: Any, client: str | None = None
+) -> Found | str:
+    """What a decision is taken again from, or why it cannot be; `first` is the row of its gift's first look.
+
+    A `client` is not told of counterparts that only another client's gifts went to.
+    """
     policy = await shelf.policy(conn, row["generation"])
     unjudged = unfit(row, policy)
     if policy is None or unjudged:
@@ -126,7 +131,7 @@ async def gather(conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any],
     elif policy.model and (silent is None or silent.hit is None):
         return "what kept its model from judging was not recorded"
     gift, until = gift_of(row, policy), (micros(row["at"]), row["seq"])
-    others = await known(conn, shelf, gift, until[0]) if gift.look == FIRST else []
+    others = await known(conn, shelf, gift, until[0], client) if gift.look == FIRST else []
     keys = Activity(policy.shapes, memory if policy.model else None).keys(gift)
     past = await before(conn, [*keys, *("o:" + other["recipient"] for other, _ in others)], until, policy)
     if isinstance(past, str):
@@ -197,10 +202,10 @@ async def busy(conn: asyncpg.Connection, keys: Sequence[str], at: int, most: int
 
 
 async def known(
-    conn: asyncpg.Connection, shelf: Shelf, gift: Gift, at: int
+    conn: asyncpg.Connection, shelf: Shelf, gift: Gift, at: int, client: str | None
 ) -> list[tuple[Mapping[str, Any], Policy | None]]:
     """The sender's latest gift to each of its latest counterparts, but those that are hubs."""
-    asked = gift.sender, moment(at - HORIZON_US), moment(at), MOST_SENT, MOST_KNOWN, gift.recipient
+    asked = gift.sender, moment(at - HORIZON_US), moment(at), MOST_SENT, MOST_KNOWN, gift.recipient, client
     rows = await conn.fetch(store.SQL["counterparts"], *asked)
     crowd = await busy(conn, ["o:" + row["recipient"] for row in rows], at, MOST_OF_KNOWN + 1)
     near = [row for row in rows if crowd["o:" + row["recipient"]] <= MOST_OF_KNOWN]
