@@ -69,9 +69,7 @@ async def rule(conn: asyncpg.Connection, books: Books, case: str, asked: Rule, w
     )
     await conn.execute(SQL["ruling_gifts_add"], name, scene.decisions)
     body = {"ruling": name, "act": asked.act, "gifts": ids(scene.gifts), "amount": scene.amount, "orgs": orgs}
-    told = Told(
-        f"ruling.{status}", case, who.name, {**body, "why": asked.why, "counted": counted, "four_eyes": terms.four_eyes}
-    )
+    told = Told(f"ruling.{status}", case, who.name, {**body, "why": asked.why})
     await carry_out(conn, books, scene, asked.act, orgs, name, who, [told], done=not proposed)
 
 
