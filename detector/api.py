@@ -11,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Header, Request, Response
 from msgspec import Meta, Struct
 
-from detector import cases, labels, store
+from detector import cases, labels, log, store
 from detector.contract import Asked, Judged, Label, Labelled, Left, Outcome, body_schema
 from detector.errors import DecisionUnknown, DetectorError, GiftConflict, Malformed
 from detector.scoring import Question
@@ -103,12 +103,8 @@ def add_records(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
     @routes.get("/decisions/{decision_id}", summary="A recorded decision, with everything it saw")
     async def decision(decision_id: str, authorization: Annotated[str | None, Header()] = None) -> Response:
         client = await allow(authorization, "score:read")
-        gift, _, look = decision_id.rpartition(".")
-        name = decision_id if look.isdigit() and gift else f"{decision_id}.1"
-        # a client sees its own decisions, and those of the ledger here; another client's carry its name
-        names = [name if name.startswith(f"{client}:") else f"{client}:{name}"] + [name] * (":" not in name)
         async with pool.acquire() as conn:
-            rows = await store.decisions(conn, names)
+            rows = await store.decisions(conn, names_of(decision_id, client))
             if not rows:
                 raise DecisionUnknown(
                     f"no decision {decision_id!r}; ask by gift id, or by gift id and look as in 'gift.2'"
@@ -126,7 +122,9 @@ def add_labels(routes: APIRouter, pool: asyncpg.Pool, allow: Allow, own: Own) ->
         listed = body if isinstance(body, list) else [body]
         prefix = "" if await own(authorization) else f"{client}:"
         async with pool.acquire() as conn, conn.transaction():
-            answers = await labels.note(conn, [(prefix + one.gift, one) for one in listed], client)
+            told = [(prefix + one.gift, one) for one in listed]
+            answers = await labels.note(conn, told, client)
+            await log.append(conn, labels.events(told, answers, client))
         if isinstance(body, list):
             return json({"results": [in_list(one, answer) for one, answer in zip(listed, answers, strict=True)]})
         if isinstance(answers[0], DetectorError):
@@ -140,6 +138,18 @@ def in_list(label: Label, answer: Labelled | DetectorError) -> Any:
 
 def failed(gift: str, error: DetectorError) -> dict[str, Any]:
     return {"gift": gift, "error": {"status": error.status, "code": error.code, "detail": error.detail}}
+
+
+def names_of(decision_id: str, client: str | None) -> list[str]:
+    """The ids under which a decision may be on record: by gift id the first look is meant.
+
+    A client sees its own decisions, and those of the ledger here; another client's carry its name.
+    """
+    gift, _, look = decision_id.rpartition(".")
+    name = decision_id if look.isdigit() and gift else f"{decision_id}.1"
+    if client is None:
+        return [name]
+    return [name if name.startswith(f"{client}:") else f"{client}:{name}"] + [name] * (":" not in name)
 
 
 def question(client: str, asked: Asked) -> Question:

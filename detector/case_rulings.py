@@ -69,7 +69,7 @@ async def rule(conn: asyncpg.Connection, books: Books, case: str, asked: Rule, w
     )
     await conn.execute(SQL["ruling_gifts_add"], name, scene.decisions)
     body = {"ruling": name, "act": asked.act, "gifts": ids(scene.gifts), "amount": scene.amount, "orgs": orgs}
-    told = Told(f"ruling.{status}", case, who.name, {**body, "why": asked.why})
+    told = Told(f"ruling.{status}", case, who.name, {**body, "why": asked.why, "at": stamp(now)})
     await carry_out(conn, books, scene, asked.act, orgs, name, who, [told], done=not proposed)
 
 
@@ -81,7 +81,8 @@ async def confirm(conn: asyncpg.Connection, books: Books, case: str, ruling: str
     row = await answerable(conn, case, ruling, who, scene.case["now"])
     await rulable(conn, scene, row["act"], ruling)
     await conn.execute(SQL["ruling_answer"], ruling, "done", who.name, scene.case["now"], None)
-    told = Told("ruling.confirmed", case, who.name, {"ruling": ruling, "act": row["act"], "author": row["author"]})
+    answered = {"ruling": ruling, "act": row["act"], "author": row["author"], "at": stamp(scene.case["now"])}
+    told = Told("ruling.confirmed", case, who.name, answered)
     await carry_out(conn, books, scene, row["act"], row["orgs"], ruling, who, [told], done=True)
 
 
@@ -91,7 +92,7 @@ async def refuse(conn: asyncpg.Connection, case: str, ruling: str, why: str, who
     locked = await case_work.lock(conn, case)
     row = await answerable(conn, case, ruling, who, locked["now"])
     await conn.execute(SQL["ruling_answer"], ruling, "refused", who.name, locked["now"], why)
-    body = {"ruling": ruling, "act": row["act"], "author": row["author"], "why": why}
+    body = {"ruling": ruling, "act": row["act"], "author": row["author"], "why": why, "at": stamp(locked["now"])}
     told = [Told("ruling.refused", case, who.name, body)]
     await log.append(conn, told + await cases.recount(conn, [case], locked["now"]))
 
@@ -221,7 +222,7 @@ async def carry_out(
             raise CaseConflict(f"no org {', '.join(orgs)} here: its own ledger must freeze it")
         told += [Told("org.frozen", org, who.name, {"ruling": ruling}) for org in there]
     elif done:
-        await teach(conn, scene, act, who)
+        told += await teach(conn, scene, act, who)
         await books.carry_out(conn, act, ids(scene.gifts), now)
         await conn.execute(SQL["case_gifts_rule"], scene.decisions, STANDING[act], ruling, now)
         kind = "gift.released" if act == "release" else "gift.ruled_out"
@@ -230,14 +231,16 @@ async def carry_out(
     await log.append(conn, told)
 
 
-async def teach(conn: asyncpg.Connection, scene: Scene, act: Act, who: Person) -> None:
+async def teach(conn: asyncpg.Connection, scene: Scene, act: Act, who: Person) -> list[Told]:
     """A release says good, a block says fraud; a return says nothing. What is known as fraud is not released."""
     if act not in LABELS:
-        return
+        return []
     said = [(name, Label(name, LABELS[act], SOURCE)) for name in ids(scene.gifts)]
-    for answer in await labels.note(conn, said, who.name):
+    answers = await labels.note(conn, said, who.name)
+    for answer in answers:
         if isinstance(answer, LabelConflict) and act == "release":
             raise CaseConflict(f"{answer.detail}; return or block it instead")
+    return labels.events(said, answers, who.name)
 
 
 def ids(gifts: Sequence[Any]) -> list[str]:

@@ -178,6 +178,35 @@ class ListEntry(Struct):
     removed_by: str | None = None
 
 
+class ListPage(Struct):
+    """One page of list entries, oldest first; `next` is the cursor of the page after it."""
+
+    entries: list[ListEntry]
+    next: int | None
+
+
+class AuditEvent(Struct):
+    """One event of the log. `body` is the JSON text that was hashed."""
+
+    seq: int
+    link: int
+    at: str
+    kind: str
+    subject: str
+    actor: str
+    body: str
+    hash: str
+
+
+class AuditPage(Struct):
+    """One page of the log in order; `next` is the cursor of the page after it. `head` is worth keeping elsewhere: a
+    tail that is cut off together with it shows only there."""
+
+    events: list[AuditEvent]
+    next: int | None
+    head: str
+
+
 # --- an explanation ---
 
 
@@ -273,7 +302,11 @@ class Alike(Struct):
 
 
 class Explanation(Struct):
-    """Why one decision fell as it did, and what would have changed it. Computed when asked."""
+    """Why one decision fell as it did, and what would have changed it. Computed when asked.
+
+    `replayed`: taken again from the record, the decision is itself to the bit (law 11), so that its turns may be
+    believed; None where it cannot be taken again. `replay_note` says so in words.
+    """
 
     gift: str
     decision: str
@@ -286,3 +319,5 @@ class Explanation(Struct):
     timeline: list[Past]
     graph: Graph
     alike: list[Alike]
+    replayed: bool | None = None
+    replay_note: str = ""

@@ -110,4 +110,5 @@ async def note(conn: asyncpg.Connection, case: str, text: str, who: Person) -> N
     """Write a note; also on a case that ended."""
     found(case, await conn.fetchrow(SQL["case_lock"], case))
     kept = await conn.fetchrow(SQL["case_note"], case, who.name, text)
-    await log.append(conn, [Told("case.note", case, who.name, {"note": kept["id"], "text": text})])
+    body = {"note": kept["id"], "text": text, "at": stamp(kept["at"])}
+    await log.append(conn, [Told("case.note", case, who.name, body)])

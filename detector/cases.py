@@ -49,8 +49,12 @@ def draft(one: Decision, kind: str, reasons: list[str], deadline: datetime | Non
     )  # fmt: skip
 
 
-async def move(conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left]) -> None:
-    """Let gifts come to their cases and others leave theirs. The last locks that a transaction takes."""
+async def move(
+    conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left], also: Sequence[Told] = ()
+) -> None:
+    """Let gifts come to their cases and others leave theirs. The last locks that a transaction takes.
+
+    The log hears of it, and of `also`."""
     if not come and not left:
         return
     desk = await lock(conn, come, left)
@@ -60,7 +64,7 @@ async def move(conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[L
     gone, said = await leave(conn, left)
     touched = gone | {gathered.last(case) for _, case in gathered.joined}
     ends = await recount(conn, touched, now)
-    await log.append(conn, told + said + ends)
+    await log.append(conn, [*also, *told, *said, *ends])
 
 
 async def lock(conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left]) -> Desk:

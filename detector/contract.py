@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Books",
     "Budget",
     "Decision",
+    "Flush",
     "Gift",
     "Hit",
     "Judged",
@@ -27,7 +29,9 @@ __all__ = [
     "Parties",
     "Sitting",
     "Stood",
+    "Table",
     "Verdict",
+    "begin",
     "body_schema",
     "micros",
     "moment",
@@ -37,10 +41,12 @@ __all__ = [
 PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$(?!\n)"
 LABELLED = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,128}$(?!\n)"
 SOURCE = r"^[A-Za-z0-9][A-Za-z0-9_.: -]{0,63}$(?!\n)"
+DOMAIN = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$(?!\n)"
 G = TypeVar("G")
 Act = Literal["release", "block", "return", "freeze"]
 Party = Annotated[str, Meta(pattern=PARTY, description="1 to 64 letters, digits, and _ . : -")]
 Amount = Annotated[int, Meta(gt=0, le=10**15, description="integer micro-credits; 1 credit = 1_000_000")]
+Domain = Annotated[str, Meta(pattern=DOMAIN, max_length=253, description="a party's domain, such as example.com")]
 Context = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x20-\x7e]+$(?!\n)")]
 
 
@@ -48,12 +54,16 @@ class Sitting(Protocol):
     """A batch being judged inside the caller's transaction; `now` is its moment in microseconds.
 
     The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
-    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. `stop` says that
-    the ledger holds a gift although it was approved; `tell_desk` comes last: what was held waits in a case, for
-    `hold_s` from `at` (or from its decision), and what `left` leaves its own.
+    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. What was decided
+    since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `stop`
+    says that the ledger holds a gift although it was approved; `tell_desk` comes last, where there is `news`: what was
+    held waits in a case, for `hold_s` from `at` (or from its decision), and what `left` leaves its own.
     """
 
     now: int
+
+    @property
+    def tables(self) -> Sequence[Table]: ...
 
     def waves(self, gifts: Sequence[G]) -> Iterator[Sequence[G]]: ...
     async def recall(self, conn: Any, gifts: Sequence[Gift]) -> None: ...
@@ -61,6 +71,9 @@ class Sitting(Protocol):
 
     def decide(self, gift: Gift, *, at: int | None = None) -> Decision: ...
     def turn_away(self, gift: Gift, reason: str, *, at: int | None = None) -> Decision: ...
+    @property
+    def news(self) -> bool: ...
+    def rows(self) -> Sequence[list[tuple[Any, ...]]]: ...
     async def record(self, conn: Any) -> None: ...
     def stop(self, decision: Decision, reason: str) -> None: ...
     async def tell_desk(
@@ -112,6 +125,8 @@ class Asked(Struct, forbid_unknown_fields=True):
     same_owner: bool | None = None
     promo_amount: Annotated[int, Meta(ge=0)] | None = None
     young_amount: Annotated[int, Meta(ge=0)] | None = None
+    sender_domain: Domain | None = None
+    recipient_domain: Domain | None = None
 
 
 class Judged(Struct, omit_defaults=True):

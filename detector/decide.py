@@ -1,4 +1,4 @@
-"""The whole decision, top to bottom, pure: limits, features, rules, model, verdict. The most severe verdict wins."""
+"""The whole decision, top to bottom, pure: limits, features, rules, model, lists. The most severe verdict wins."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from detector import rules
+from detector import lists, rules
 from detector.activity import Activity
 from detector.gift import Decision, Event, Gift, Hit, Opinion, Verdict
 from detector.limits import Exceeded, check
+from detector.lists import NONE, Lists
 from detector.policy import Policy
 
 FIRST = 1
@@ -27,11 +28,13 @@ def decide(
     now: int,
     opinion: Opinion | None = None,
     waived: Mapping[str, str] = NOTHING,
+    listed: Lists = NONE,
 ) -> Decision:
     """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit.
 
     `opinion` is the model's; where the policy names a model and there is none, the gift is held (law 5). `waived` are
     reasons that an analyst saw and released the gift in spite of, each with the ruling: they hold it no more.
+    An allow entry of `listed` makes holds of rules and of the model not count; a block entry blocks.
     """
     if policy is None:
         return degraded(gift, now, "no_policy")
@@ -42,6 +45,7 @@ def decide(
     said = opinion or (UNASKED if policy.model else SILENT)
     if said.hit:
         hits.append(said.hit)
+    hits += listed.hits(gift, now)
     if not exceeded and not hits:
         return Decision(
             gift,
@@ -57,6 +61,7 @@ def decide(
             digest=said.digest,
         )
     hits = [waive(hit, waived) for hit in [one.hit() for one in exceeded] + hits]
+    hits = lists.waive(hits, listed.allowed(gift, now))
     blocking = [one for one in exceeded if one.limit.action is Verdict.BLOCK]
     return Decision(
         gift=gift,

@@ -9,6 +9,8 @@ DetectorError
 ├── GiftUnknown             a gift that was never judged here
 ├── LabelConflict           a gift that is known as the opposite
 ├── DecisionUnknown         a decision that was never taken
+├── EntryUnknown            a list entry that does not exist
+├── EntryConflict           an entry that stands already, or was taken off before
 ├── CaseUnknown             a case, or a ruling in it, that does not exist
 ├── CaseConflict            somebody else did something with the case, or a gift of it, before
 └── NotYours                what a lead has to do
@@ -88,6 +90,20 @@ class DecisionUnknown(DetectorError):
 
     status = 404
     code = "not_found"
+
+
+class EntryUnknown(DetectorError):
+    """There is no such list entry."""
+
+    status = 404
+    code = "not_found"
+
+
+class EntryConflict(DetectorError):
+    """Somebody listed the same before, or took the entry off."""
+
+    status = 409
+    code = "list_conflict"
 
 
 class CaseUnknown(DetectorError):

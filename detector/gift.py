@@ -80,6 +80,8 @@ class Gift(Struct, frozen=True, gc=False):
     fingerprint: str | None = None
     promo_amount: int | None = None
     young_amount: int | None = None
+    sender_domain: str | None = None
+    recipient_domain: str | None = None
 
 
 class Event(Struct, frozen=True, gc=False):

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from detector import cases, serving, store
+from detector import cases, sampling, serving, store
 from detector.activity import Activity, State
 from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
-from detector.gift import Decision, Gift, Opinion, Parties
+from detector.flush import Flush
+from detector.gift import Decision, Gift, Opinion, Parties, Verdict
+from detector.lists import NONE, Lists
 from detector.looker import Looker
 from detector.parties import memory, seen, teach
 from detector.policy import Policy, read
@@ -44,6 +46,8 @@ class Detector:
         self.serving: Serving | None = None
         self.loaded: dict[str, Serving] = {}
         self.loading = asyncio.Lock()
+        self.lists = NONE
+        self.salt: bytes | None = None
 
     async def gather(
         self, conn: asyncpg.Connection, gifts: Iterable[Parties | Gift], *, at: int | None = None
@@ -56,7 +60,7 @@ class Detector:
         activity = self.activity
         keys = sorted({key for gift in gifts for key in activity.keys(gift)})
         asked = self.wanted
-        versions, clock, generation, model = await store.lock(conn, keys, asked)
+        versions, clock, generation, model, lists = await store.lock(conn, keys, asked)
         if generation != self.generation:
             await self.adopt(conn, generation)
         if activity is not self.activity:
@@ -66,7 +70,8 @@ class Detector:
         serves = await self.served(conn, model) if asked else None
         if activity is not self.activity:
             raise PolicyMoved("another generation judges now")
-        sitting = Sitting(activity, self.policy, serves, versions)
+        sitting = Sitting(activity, self.policy, serves, versions, await self.listed(conn, lists))
+        sitting.salt = await self.salted(conn)
         try:
             await sitting.refresh(conn, clock if at is None else at)
             sitting.start(clock, at)
@@ -74,6 +79,18 @@ class Detector:
             sitting.close(committed=False)
             raise
         return sitting
+
+    async def salted(self, conn: asyncpg.Connection) -> bytes | None:
+        """What draws are keyed with, where the policy draws; read once."""
+        if self.salt is None and self.policy and self.policy.review.sample:
+            self.salt = await store.sample_salt(conn)
+        return self.salt
+
+    async def listed(self, conn: asyncpg.Connection, version: int) -> Lists:
+        """The lists of this version, read when it moved; nobody changes them while the caller's locks are held."""
+        if self.lists.version != version:
+            self.lists = await store.lists(conn, version)
+        return self.lists
 
     @property
     def generation(self) -> int | None:
@@ -132,17 +149,23 @@ class Detector:
 class Sitting:
     """One batch being judged: its locked states, its moment, its decisions so far."""
 
+    tables = (store.DECISIONS,)
+
     def __init__(
-        self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int]
-    ) -> None:
+        self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int],
+        lists: Lists = NONE,
+    ) -> None:  # fmt: skip
         self.activity = activity
+        self.lists = lists
         self.policy = policy
         self.versions = versions
         self.looker = Looker(activity, policy.model, serves) if policy and policy.model and serves else None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
+        self.written = 0
         self.stopped: list[tuple[Decision, str]] = []
+        self.salt: bytes | None = None
         self.waived: dict[str, dict[str, str]] = {}
         self.now = 0
 
@@ -170,7 +193,7 @@ class Sitting:
         self.now = max(self.now, at or 0)
         try:
             waived = self.waived.get(gift.id, NOTHING)
-            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift), waived)
+            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift), waived, self.lists)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
             decision = degraded(gift, self.now, "fault", self.generation)
@@ -227,19 +250,44 @@ class Sitting:
     def generation(self) -> int:
         return self.policy.generation if self.policy else 0
 
+    def rows(self) -> Sequence[list[tuple[Any, ...]]]:
+        """For each of `tables`, the rows of what was decided since they were last asked for."""
+        since, self.written = self.written, len(self.decisions)
+        return ([store.decision_row(one, seq) for seq, one in enumerate(self.decisions[since:], since)],)
+
     async def record(self, conn: asyncpg.Connection) -> None:
-        await store.record(conn, self.decisions)
+        """Write what was decided, on its own."""
+        async with Flush(conn, self.tables) as flush:
+            flush.write(*self.rows())
 
     def stop(self, decision: Decision, reason: str) -> None:
         """The ledger holds a gift although it was approved: its case says why."""
         self.stopped.append((decision, f"ledger:{reason}"))
+
+    @property
+    def sample_rate(self) -> float:
+        return self.policy.review.sample if self.policy else 0.0
+
+    @property
+    def drawn(self) -> list[Decision]:
+        """The approved gifts that chance sends to review."""
+        return sampling.samples(self.decisions, self.salt, self.sample_rate)
+
+    @property
+    def news(self) -> bool:
+        """Whether the desk is to be told of any gift: one that was held, or one that was drawn."""
+        return bool(self.stopped or self.drawn) or any(one.verdict is Verdict.HOLD for one in self.decisions)
 
     async def tell_desk(
         self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
     ) -> None:
         """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction."""
         come = cases.drafts(self.decisions, self.stopped, hold_s, at)
-        await cases.move(conn, come, left)
+        drawn, rate = self.drawn, self.sample_rate
+        if drawn:
+            await store.note_samples(conn, drawn, rate)
+            come += [cases.draft(one, cases.SAMPLE, [sampling.REASON], None) for one in drawn]
+        await cases.move(conn, come, left, [sampling.told(one, rate) for one in drawn])
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

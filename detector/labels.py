@@ -15,12 +15,14 @@ from detector import store
 from detector.contract import Label, Labelled
 from detector.errors import GiftUnknown, LabelConflict
 from detector.gift import stamp
+from detector.log import Told
 
 Answer = Labelled | LabelConflict | GiftUnknown
 
 
 async def note(conn: asyncpg.Connection, told: Sequence[tuple[str, Label]], author: str) -> list[Answer]:
-    """Note labels, each with the id that its gift has here; one answer each. Inside a transaction."""
+    """Note labels, each with the id that its gift has here; one answer each. Inside a transaction, whose last act is to
+    tell the log of their `events`."""
     gifts = list(dict.fromkeys(gift for gift, _ in told))
     judged = await conn.fetch(store.SQL["label_gifts"], [f"{gift}.1" for gift in gifts])
     keys = sorted({key for row in judged for key in keys_of(row)})
@@ -35,6 +37,15 @@ async def note(conn: asyncpg.Connection, told: Sequence[tuple[str, Label]], auth
     news = {row["gift_id"] for row in added}
     known = {row["gift_id"]: row for row in await conn.fetch(store.SQL["labels"], gifts)}
     return [answer(gift, label, known.get(gift), gift in news) for gift, label in told]
+
+
+def events(told: Sequence[tuple[str, Label]], answers: Sequence[Answer], author: str) -> list[Told]:
+    """What the log hears of labels: of each that was news, once."""
+    news = {gift: one for (gift, _), one in zip(told, answers, strict=True) if isinstance(one, Labelled) and one.news}
+    return [
+        Told("label.told", gift, author, {"fraud": one.fraud, "source": one.source, "label_at": one.label_at})
+        for gift, one in news.items()
+    ]
 
 
 def keys_of(row: Any) -> list[str]:

@@ -105,6 +105,14 @@ class Habit:
         else:
             self.clean.add(one.amount)
 
+    def spare(self) -> Habit:
+        """A copy that may forget; what it keeps is shared, and so must not learn."""
+        found = Habit()
+        found.kept, found.by_gift, found.hours = self.kept.copy(), self.by_gift.copy(), self.hours.copy()
+        for own, copied in ((self.plain, found.plain), (self.clean, found.clean)):
+            copied.amounts, copied.total = own.amounts.copy(), own.total
+        return found
+
     def forget(self, until: int) -> None:
         while self.kept and self.kept[0].at <= until:
             self.drop_oldest()

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
-from detector import store
+from detector.store import SQL
 
 EVENT, LINK = "lockgate event 1\n", "lockgate link 1\n"
 NOTHING = bytes(32)  # what the first link takes for the one before it
 SYSTEM = "system"  # the actor of what nobody did
-TO_JSON = msgspec.json.Encoder()
+ENCODE = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Told(NamedTuple):
@@ -66,8 +66,8 @@ async def append(conn: asyncpg.Connection, told: Sequence[Told]) -> int | None:
     if not told:
         return None
     kinds, subjects, actors, bodies = zip(*told, strict=True)
-    texts = [TO_JSON.encode(body).decode() for body in bodies]
-    first: int = await conn.fetchval(store.SQL["log_append"], kinds, subjects, actors, texts)
+    texts = [ENCODE(body).decode() for body in bodies]
+    first: int = await conn.fetchval(SQL["log_append"], kinds, subjects, actors, texts)
     return first
 
 

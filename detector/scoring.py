@@ -19,7 +19,9 @@ from detector.contract import Asked, Judged
 from detector.gift import Decision, Gift, moment, stamp
 from detector.judge import Detector
 
-ENCODE = msgspec.json.Encoder(order="deterministic").encode
+ENCODE = msgspec.json.Encoder().encode
+# Fields that came later: left out, they are no part of what a gift's hash says, so that older gifts keep theirs.
+LATER = ("sender_domain", "recipient_domain")
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -31,8 +33,10 @@ class Question(msgspec.Struct, frozen=True):
     @property
     def gift(self) -> Gift:
         asked = self.asked
-        shape = {name: getattr(asked, name) for name in asked.__struct_fields__ if name != "id"}
-        payload_hash = hashlib.sha256(ENCODE(asked)).digest()
+        told = {name: getattr(asked, name) for name in asked.__struct_fields__}
+        meant = {name: value for name, value in told.items() if value is not None or name not in LATER}
+        payload_hash = hashlib.sha256(ENCODE(meant)).digest()
+        shape = {name: value for name, value in told.items() if name != "id"}
         return Gift(id=f"{self.client}:{asked.id}", payload_hash=payload_hash, **shape)
 
 
@@ -84,7 +88,7 @@ def as_row(decision: Decision) -> dict[str, Any]:
         "id": decision.id,
         "at": moment(decision.at),
         "verdict": decision.verdict.word,
-        "hits": store.text(decision.hits),
+        "hits": store.listed(decision.hits),
         "generation": decision.generation,
         "model": decision.model,
         "score": decision.score,
@@ -98,7 +102,7 @@ def judged(row: Any) -> Judged:
         id=row["id"],
         gift=row["id"].rsplit(".", 1)[0].split(":", 1)[1],
         verdict=row["verdict"],
-        reasons=[hit.reason for hit in store.HITS.decode(row["hits"])],
+        reasons=[hit.reason for hit in store.HITS.decode(row["hits"]) if hit.waived_by is None],
         at=stamp(row["at"]),
         generation=row["generation"],
         model=row["model"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,9 @@ import msgspec
 
 from detector.activity import HORIZON_US, Activity, State, role_of
 from detector.feature_table import HASH
+from detector.flush import Table
 from detector.gift import WORDS, Decision, Event, Gift, Hit, micros, moment
+from detector.lists import Entry, Lists
 from detector.live import Party
 from detector.live_labels import Label
 from detector.parties import DIGEST, Past, recall, recall_label
@@ -21,29 +23,33 @@ SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").g
 HITS = msgspec.json.Decoder(list[Hit])
 TO_JSON = msgspec.json.Encoder()
 MEMORY_US = 2 * HORIZON_US  # how far back labels count
+FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
-RECORDED = (
-    "id", "at", "seq", "look", "sender", "recipient", "amount", "ip", "device", "tier", "verdict", "refused", "hits",
-    "vector", "generation", "model", "score", "retry_after_s", "payload_hash",
-    "features", "digest", "feature_table", "fingerprint",
+DECISIONS = Table(
+    "detector.decisions",
+    id="text", at="timestamptz", seq="int4", look="int2", sender="text", recipient="text", amount="int8", ip="text",
+    device="text", tier="text", verdict="text", refused="bool", hits="json", vector="json", generation="int4",
+    model="text", score="float8", retry_after_s="int4", payload_hash="bytea", features="json", digest="json",
+    feature_table="text", fingerprint="text", sender_domain="text", recipient_domain="text",
 )  # fmt: skip
 
 
 class Locked(NamedTuple):
-    """What locking told: the keys' new versions, the clock after the locks (microseconds), the active generation, and
-    the artifact that answers to the name asked for."""
+    """What locking told: the keys' new versions, the clock after the locks (microseconds), the active generation,
+    the artifact that answers to the name asked for, and the version of the lists."""
 
     versions: dict[str, int]
     clock: int
     generation: int | None
     model: str | None
+    lists: int
 
 
 async def lock(conn: asyncpg.Connection, keys: Sequence[str], model: str | None = None) -> Locked:
     """Lock keys in order, and only then read the rest; `model` is the name that the policy gives."""
     row = await conn.fetchrow(SQL["lock"], keys, model)
     versions = dict(zip(row["keys"] or (), row["versions"] or (), strict=True))
-    return Locked(versions, micros(row["now"]), row["generation"], row["model"])
+    return Locked(versions, micros(row["now"]), row["generation"], row["model"], row["lists"])
 
 
 async def load(
@@ -53,11 +59,26 @@ async def load(
 
     With `until`, the (moment, place in its batch) of a gift: only what came before that gift.
     """
-    known = [activity.states[key].last_at for key in stale]
-    since = [moment(max(last_at, now - HORIZON_US)) for last_at in known]
-    roles, names, taught = [key[0] for key in stale], [key[2:] for key in stale], activity.memory is not None
+    known, taught = [activity.states[key].last_at for key in stale], activity.memory is not None
+    upto = moment(until[0]) if until else FOR_EVER
+    since = [max(last_at, now - HORIZON_US) for last_at in known]
+    relive(activity, await conn.fetch(SQL["load"], stale, *columns(stale, since), taught, upto), until)
+    if taught:
+        since = [max(last_at, now - MEMORY_US) for last_at in known]
+        wanted = [(key, at) for key, at in zip(stale, since, strict=True) if activity.states[key].memory]
+        keys = [key for key, _ in wanted]
+        relearn(activity, await conn.fetch(SQL["load_labels"], keys, *columns(keys, [at for _, at in wanted])), until)
+
+
+def columns(keys: Sequence[str], since: Sequence[int]) -> tuple[list[str], list[str], list[datetime]]:
+    """The roles and ids of keys, and the moments from which on they are asked for."""
+    return [key[0] for key in keys], [key[2:] for key in keys], [moment(at) for at in since]
+
+
+def relive(activity: Activity, rows: Sequence[Any], until: tuple[int, int] | None = None) -> None:
+    """Tell activity of what is on record of its keys, as `load` reads it."""
     anybody = Party()
-    for row in await conn.fetch(SQL["load"], stale, roles, names, since, taught):
+    for row in rows:
         key, at, seq, sender, recipient, amount, ip, device, tier, fingerprint, verdict, name, digest = row
         at_us = micros(at)
         if until and (at_us, seq) >= until:
@@ -69,18 +90,11 @@ async def load(
             gift = Gift(name, sender, recipient, amount, b"", ip, device, tier)
             past = Past(gift, at_us, seq, verdict == "approve", DIGEST.decode(digest) if digest else None)
             recall(key, mine, anybody, past)
-    if taught:
-        await load_labels(conn, activity, stale, [max(last_at, now - MEMORY_US) for last_at in known], until)
 
 
-async def load_labels(
-    conn: asyncpg.Connection, activity: Activity, stale: Sequence[str], since: Sequence[int], until: Any = None
-) -> None:
-    """Let what the model remembers of the stale keys learn the labels that became known since."""
-    wanted = [(key, at) for key, at in zip(stale, since, strict=True) if activity.states[key].memory]
-    keys, times = [key for key, _ in wanted], [moment(at) for _, at in wanted]
-    roles, names = [key[0] for key in keys], [key[2:] for key in keys]
-    for key, sender, *told in await conn.fetch(SQL["load_labels"], keys, roles, names, times):
+def relearn(activity: Activity, rows: Sequence[Any], until: tuple[int, int] | None = None) -> None:
+    """Let what the model remembers of keys learn the labels that became known of their gifts."""
+    for key, sender, *told in rows:
         gift, fraud, label_at, at, excess = told
         label, state = Label(gift, fraud, micros(label_at), micros(at), excess), activity.states[key]
         if until and label.label_at > until[0]:
@@ -98,27 +112,33 @@ def fresh(key: str, state: State, version: int) -> bool:
     return state.version == version - 1 and (version > 1 or key.startswith("o:"))
 
 
-async def record(conn: asyncpg.Connection, decisions: Sequence[Decision]) -> None:
-    """Append decisions, in order. COPY, since a driver checks every element of an array parameter, and slowly."""
-    rows = [
-        (
-            one.id, moment(one.at), seq, one.gift.look, one.gift.sender, one.gift.recipient, one.gift.amount,
-            one.gift.ip, one.gift.device, one.gift.tier, WORDS[one.verdict], one.refused, text(one.hits),
-            text(one.vector), one.generation, one.model, one.score, one.retry_after_s, one.gift.payload_hash,
-            maybe(one.features), maybe(one.digest), HASH if one.features else None, one.gift.fingerprint,
-        )
-        for seq, one in enumerate(decisions)
-    ]  # fmt: skip
-    if rows:
-        await conn.copy_records_to_table("decisions", schema_name="detector", records=rows, columns=RECORDED)
+def decision_row(one: Decision, seq: int) -> tuple[Any, ...]:
+    """The row of DECISIONS for a decision, `seq` its place in its batch."""
+    gift = one.gift
+    return (
+        one.id, moment(one.at), seq, gift.look, gift.sender, gift.recipient, gift.amount, gift.ip, gift.device,
+        gift.tier, WORDS[one.verdict], one.refused, listed(one.hits), listed(one.vector), one.generation, one.model,
+        one.score, one.retry_after_s, gift.payload_hash, maybe(one.features), maybe(one.digest),
+        HASH if one.features else None, gift.fingerprint, gift.sender_domain, gift.recipient_domain,
+    )  # fmt: skip
 
 
-def text(shape: tuple[Any, ...]) -> str:
+def listed(shape: tuple[Any, ...]) -> str:
     return TO_JSON.encode(shape).decode() if shape else "[]"
 
 
 def maybe(shape: Any) -> str | None:
     return None if shape is None else TO_JSON.encode(shape).decode()
+
+
+async def lists(conn: asyncpg.Connection, version: int) -> Lists:
+    """The lists as they stand, under the locks that told their version."""
+    return Lists(version, [Entry.of(*row) for row in await conn.fetch(SQL["lists_standing"])])
+
+
+async def all_lists(conn: asyncpg.Connection) -> Lists:
+    """Every entry there ever was, to be asked as of any moment: what a back-test reads."""
+    return Lists(0, [Entry.of(*row) for row in await conn.fetch(SQL["lists_all"])])
 
 
 async def decisions(conn: asyncpg.Connection, ids: Sequence[str]) -> list[asyncpg.Record]:
@@ -144,6 +164,17 @@ async def waived(conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, di
 async def model_named(conn: asyncpg.Connection, name: str) -> str | None:
     """The artifact that answers to a policy's name for it, as `lock` finds it."""
     return (await lock(conn, (), name)).model
+
+
+async def sample_salt(conn: asyncpg.Connection) -> bytes:
+    salt: bytes = await conn.fetchval(SQL["sample_salt"])
+    return salt
+
+
+async def note_samples(conn: asyncpg.Connection, drawn: Sequence[Decision], rate: float) -> None:
+    """Keep which gifts were drawn, with the rate that each stands for."""
+    columns = [one.gift.id for one in drawn], [one.id for one in drawn], [rate] * len(drawn)
+    await conn.execute(SQL["samples_add"], *columns, [moment(one.at) for one in drawn])
 
 
 async def note_outcome(conn: asyncpg.Connection, gift: str, outcome: str, at: datetime) -> bool:

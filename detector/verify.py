@@ -12,6 +12,7 @@ import asyncpg
 from detector import store
 from detector.chain import LONGEST, Chain, Finding, Head, behind
 from detector.log import Event, Link
+from detector.records import disagreements
 
 BATCH = 5_000
 BEFORE_ALL, AFTER_ALL = -(2**63), 2**63 - 1
@@ -29,9 +30,15 @@ class Report(NamedTuple):
 
 
 async def verify(conn: asyncpg.Connection, step: Step = lambda done, total: None) -> Report:
-    """Check the chain in one snapshot, so that appending may go on meanwhile."""
+    """Check the chain, and the records beside it, in one snapshot, so that work may go on meanwhile."""
     async with conn.transaction(isolation="repeatable_read", readonly=True):
-        return await walk(conn, step)
+        return await check(conn, step)
+
+
+async def check(conn: asyncpg.Connection, step: Step = lambda done, total: None) -> Report:
+    """The same, in the caller's snapshot."""
+    report = await walk(conn, step)
+    return report._replace(findings=report.findings + await disagreements(conn))
 
 
 async def walk(conn: asyncpg.Connection, step: Step = lambda done, total: None) -> Report:

@@ -59,13 +59,27 @@ class Access:
 
         Raises Unauthenticated without a valid key, Forbidden where its role lacks the scope.
         """
-        name = digest(bearer(authorization))
-        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
-        if actor is None:
-            actor = await self.look_up(name)
+        actor = await self.whose(authorization)
         if scope not in ROLES.get(actor.role, ()):
             raise Forbidden(f"a key of role {actor.role!r} may not do this; it needs the scope {scope!r}")
         return actor
+
+    async def whose(self, authorization: str | None) -> Actor:
+        """The actor of the header, whatever the role. Raises Unauthenticated without a valid key."""
+        name = digest(bearer(authorization))
+        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
+        return actor or await self.look_up(name)
+
+    async def reader(self, authorization: str | None, widely: str, narrowly: str) -> str | None:
+        """None for a key with the scope `widely`; for one that has `narrowly` alone, whose it is.
+
+        Raises Forbidden for a key with neither.
+        """
+        try:
+            await self.actor(authorization, widely)
+        except Forbidden:
+            return (await self.actor(authorization, narrowly)).name
+        return None
 
     async def own(self, authorization: str | None, scope: str) -> str:
         """The org that the key is bound to, if its role has the scope."""

@@ -9,23 +9,27 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import detector.api
 import detector.case_api
+import detector.explain_api
+import detector.list_api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
+import ledger.trace_api
 from detector import cases
 from detector.case_work import Person
 from detector.contract import Judged
 from detector.errors import DetectorError
+from detector.explaining import Explainer
 from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
@@ -215,16 +219,28 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     async def own(authorization: str | None) -> bool:
         return (await access.actor(authorization, "labels:write")).role == "platform"
 
+    async def reader(authorization: str | None) -> str | None:
+        return await access.reader(authorization, "cases:read", "score:read")
+
     async def person(authorization: str | None, scope: str) -> Person:
         actor = await access.actor(authorization, scope)
         return Person(actor.name, detector.case_api.ASSIGN in ROLES[actor.role])
 
+    async def whoami(authorization: Annotated[str | None, Header()] = None) -> Response:
+        actor = await access.whose(authorization)
+        told = {"name": actor.name, "role": actor.role, "org": actor.org_id, "scopes": sorted(ROLES[actor.role])}
+        return Response(msgspec.json.encode(told), media_type="application/json")
+
+    app.add_api_route("/v1/whoami", whoami, tags=["keys"], summary="Whose key this is, and what it may do")
     ledger.api.add_sending(app, access, works.send)
     app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))
+    app.include_router(detector.list_api.router(works.pool, allow))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
+    app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
+    app.include_router(ledger.trace_api.router(works.pool, access, works.detector))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 
@@ -253,6 +269,9 @@ def add_problems(app: FastAPI) -> None:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         return respond(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
 
+    async def unwritable(request: Request, error: Any) -> Response:
+        return respond(422, "invalid", "a text holds a zero byte, which PostgreSQL keeps in no text; leave it out")
+
     async def unavailable(request: Request, error: Any) -> Response:
         log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
         return respond(503, "unavailable", "the database does not answer; retry, a gift with its same Idempotency-Key")
@@ -265,6 +284,7 @@ def add_problems(app: FastAPI) -> None:
         (DetectorError, known),
         (RequestValidationError, invalid),
         (HTTPException, http),
+        (asyncpg.CharacterNotInRepertoireError, unwritable),
         *((kind, unavailable) for kind in (Unavailable, *PASSING)),
         (Exception, fault),
     ]

@@ -32,15 +32,18 @@ OWNED = {
     "policy": ("detector.cli:app", "Check, compare, activate and roll back policies."),
     "models": ("training.models_cli:app", "Artifacts: list, compare, promote, shadow and roll back."),
     "replay": ("lockgate.replay:command", "Play a history file through the real thing, on a virtual clock."),
-    "simulate": ("training.cli:simulate", "Write a synthetic platform as a history file."),
+    "simulate": ("training.simulate_cli:simulate", "Write a synthetic platform as a history file."),
     "train": ("training.cli:train", "Learn a model from a history file, as of a day."),
     "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
+    "backtest": ("training.backtest_cli:backtest", "Say what a policy would have done to a history."),
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
     "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
     "verify": (
         "detector.verify_cli:verify",
         "Check that the event log is what was appended, and records agree with it.",
     ),
+    "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
+    "trace": ("ledger.trace_cli:trace", "Show where credits came from and went, through any chain of gifts."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 
@@ -57,7 +60,6 @@ app = typer.Typer(
     cls=FrontDoor,
     help="Credits gifted between customers, through a lock that keeps fraudsters out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -65,7 +67,9 @@ app = typer.Typer(
 def main() -> None:
     try:
         app()
-    except mendable() as error:
+    except Exception as error:  # an exit is none, so a command that ends well imports nothing for it
+        if not isinstance(error, mendable()):
+            raise
         sys.exit(f"lockgate: {told(error)}")
 
 

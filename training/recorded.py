@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +22,8 @@ from detector import store
 from detector.feature_table import HASH, NAMES, TABLE
 from training.errors import TrainingError
 from training.features import DERIVED
-from training.fit import Step
 from training.history_columns import TIME
+from training.lesson import Step
 
 BATCH_ROWS = 50_000
 BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
@@ -55,8 +56,22 @@ GIFT: dict[str, Any] = {
     "fingerprint": pl.String,
     "tier": pl.String,
     "outcome": pl.String,
+    "sample_rate": pl.Float64,
+    "weight": pl.Float64,
 }
 SCHEMA: dict[str, Any] = GIFT | dict.fromkeys(FACTS, pl.Int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a history says of its gifts: what was known by `as_of`, or by now; with `by_review`, each with the weight
+    that it has where reviewing decided which truths are known."""
+
+    as_of: datetime | None = None
+    by_review: bool = False
+
+
+ALL = Known()
 
 
 async def batches(
@@ -65,6 +80,7 @@ async def batches(
     end: datetime | None = None,
     step: Step = lambda stage, share: None,
     size: int = BATCH_ROWS,
+    known: Known = ALL,
 ) -> AsyncIterator[pl.DataFrame]:
     """Gifts first looked at with start ≤ at < end, by time, in frames of at most `size` rows; one snapshot."""
     places = list(FACTS.values())
@@ -72,7 +88,7 @@ async def batches(
         span = await conn.fetchrow(store.SQL["history_span"], start or BEGINNING, end or END)
         done = 0
         for low, high in days(span["first"], span["last"]):
-            cursor = await conn.cursor(store.SQL["history"], low, high, places, HASH)
+            cursor = await conn.cursor(store.SQL["history"], low, high, places, HASH, known.as_of, known.by_review)
             while records := await cursor.fetch(size):
                 yield framed(records)
                 done += len(records)
@@ -100,11 +116,11 @@ def framed(records: Sequence[asyncpg.Record]) -> pl.DataFrame:
 
 
 async def recorded(
-    conn: asyncpg.Connection, start: datetime | None = None, end: datetime | None = None
+    conn: asyncpg.Connection, start: datetime | None = None, end: datetime | None = None, known: Known = ALL
 ) -> pl.DataFrame:
     """The recorded gifts with start ≤ at < end in memory, typed and by time as `History.rows` is."""
     empty = framed([])
-    return pl.concat([empty, *[part async for part in batches(conn, start, end)]])
+    return pl.concat([empty, *[part async for part in batches(conn, start, end, known=known)]])
 
 
 async def export(
@@ -114,6 +130,7 @@ async def export(
     end: datetime | None = None,
     step: Step = lambda stage, share: None,
     size: int = BATCH_ROWS,
+    known: Known = ALL,
 ) -> dict[str, Any]:
     """Write the recorded gifts to `out`, all of them or nothing; how many rows, and the first and last moment.
 
@@ -124,7 +141,7 @@ async def export(
         with TemporaryDirectory(prefix=f".{out.name}.{os.getpid()}.", dir=out.parent) as beside:
             framed([]).write_parquet(Path(beside) / part_name(0))
             number = 0
-            async for part in batches(conn, start, end, lambda stage, share: step(stage, share * 0.9), size):
+            async for part in batches(conn, start, end, lambda stage, share: step(stage, share * 0.9), size, known):
                 number, rows = number + 1, rows + part.height
                 first, last = first or part["at"][0], part["at"][-1]
                 part.write_parquet(Path(beside) / part_name(number))

@@ -101,6 +101,19 @@ async def test_a_batch_that_is_lost_leaves_no_case(house: House, alice: Seat) ->
     assert await house.pool.fetchval("select count(*) from ledger.transfers") == 0
 
 
+async def test_a_held_gift_whose_credits_are_revoked_leaves_its_case(house: House, alice: Seat) -> None:
+    a, b = await house.org(), await house.org()
+    grant = await house.grant(a, 2 * MEDIUM)
+    (name,) = await sent(house, (a, b))
+    (case,) = await alice.queue()
+    await house.revoke(grant)
+    file = await alice.file(case["id"])
+    assert (file["case"]["status"], file["gifts"][0]["standing"]) == ("ended", "returned")
+    told = [(one["kind"], one["actor"]) for one in file["audit"]]
+    assert told == [("case.opened", "system"), ("gift.left", "system"), ("case.ended", "system")], told
+    assert (await house.transfer(name))["status"] == "returned"
+
+
 # --- gathering ---
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -15,6 +15,7 @@ from detector import log
 from detector.chain import Finding
 from detector.log import Event, Told, event_hash
 from detector.verify import verify, walk
+from lockgate.postgres import with_database
 from tests.support import examples
 
 # 14 events in 8 links: 1 | 2 3 | 4 5 6 | 7 | 8 9 | 10 11 12 | 13 | 14
@@ -38,12 +39,32 @@ LINK_COLUMNS = {
 }
 
 
+@pytest.fixture(scope="module")
+def long_told(server: str, template: str) -> Iterator[str]:
+    """A database with a log of some length, for all that is done to it and undone again."""
+    dsn = with_database(server, "law12")
+    with asyncio.Runner() as runner:
+        runner.run(at_once(server, f"create database law12 template {template}"))
+        runner.run(at_once(dsn))
+        yield dsn
+        runner.run(at_once(server, "drop database law12 with (force)"))
+
+
+async def at_once(dsn: str, statement: str = "") -> None:
+    conn = await asyncpg.connect(dsn)
+    await (conn.execute(statement) if statement else tell(conn))
+    await conn.close()
+
+
 @pytest.fixture
-async def told(database: str) -> AsyncIterator[asyncpg.Connection]:
-    """A log of some length, on the connection of somebody whom no trigger stops."""
-    conn = await asyncpg.connect(database)
-    await tell(conn)
+async def told(long_told: str) -> AsyncIterator[asyncpg.Connection]:
+    """The log, on the connection of somebody whom no trigger stops; what is done is undone in the end."""
+    conn = await asyncpg.connect(long_told)
+    await conn.execute("set session_replication_role = replica")
+    transaction = conn.transaction()
+    await transaction.start()
     yield conn
+    await transaction.rollback()
     await conn.close()
 
 
@@ -51,14 +72,13 @@ async def tell(conn: asyncpg.Connection) -> None:
     for nr, length in enumerate(LENGTHS):
         await log.append(conn, [Told("case.note", f"c{nr}", "ann", {"n": 1, "of": place}) for place in range(length)])
     assert (await verify(conn)).findings == []
-    await conn.execute("set session_replication_role = replica")
     await conn.execute("alter table log.events drop constraint events_pkey, drop constraint events_kind_check")
     await conn.execute("alter table log.links drop constraint links_pkey cascade, drop constraint links_check")
 
 
 async def found(conn: asyncpg.Connection) -> set[tuple[str, str, Any]]:
     """What is found: what was done, to which table, to which row."""
-    return {(one.what, one.table, one.seq or one.id) for one in (await verify(conn)).findings}
+    return {(one.what, one.table, one.seq or one.id) for one in (await walk(conn)).findings}
 
 
 @pytest.mark.parametrize("seq", [1, 2, 5, 6, 7, LAST])
@@ -66,7 +86,7 @@ async def found(conn: asyncpg.Connection) -> set[tuple[str, str, Any]]:
 async def test_an_edited_event_is_named(told: asyncpg.Connection, column: str, seq: int) -> None:
     await told.execute(f"update log.events set {column} = {COLUMNS[column]} where seq = $1", seq)
     assert await found(told) == {("edited", "log.events", seq)}
-    (finding,) = (await verify(told)).findings
+    (finding,) = (await walk(told)).findings
     assert finding.kind and finding.kind.startswith("case.note")
 
 
@@ -85,7 +105,7 @@ async def test_an_edited_event_whose_hash_was_made_anew_is_named_by_its_link(
         "where seq = $1",
         seq,
     )
-    (finding,) = (await verify(told)).findings
+    (finding,) = (await walk(told)).findings
     link = await told.fetchval("select link from log.events where seq = $1", seq)
     assert finding.what == "replaced" and finding.detail.startswith(f"link {link} is over other events")
 
@@ -135,11 +155,11 @@ async def test_a_truncated_log_is_found_by_the_head(told: asyncpg.Connection) ->
 async def test_a_tail_cut_off_with_a_head_made_to_match_shows_only_against_a_head_kept_elsewhere(
     told: asyncpg.Connection,
 ) -> None:
-    kept = (await verify(told)).head
+    kept = (await walk(told)).head
     await told.execute("delete from log.events where seq > 12")
     await told.execute("delete from log.links where id > 6")
     await told.execute("update log.head h set seq = 12, link = 6, hash = l.hash from log.links l where l.id = 6")
-    report = await verify(told)
+    report = await walk(told)
     assert report.findings == [] and report.head != kept, "no chain without an anchor outside can see this"
 
 
@@ -193,7 +213,7 @@ async def test_an_event_put_between_two_is_named_with_every_row_that_moved(told:
 async def test_an_edited_link_is_named(told: asyncpg.Connection, column: str, link: int) -> None:
     await told.execute(f"update log.links set {column} = {LINK_COLUMNS[column]} where id = $1", link)
     assert await found(told) == {("edited", "log.links", str(link))}
-    (finding,) = (await verify(told)).findings
+    (finding,) = (await walk(told)).findings
     assert finding.detail == f"changed: {column}"
 
 
@@ -214,7 +234,7 @@ async def test_a_link_and_its_events_dropped_are_named(told: asyncpg.Connection)
 )
 async def test_an_edited_head_is_found(told: asyncpg.Connection, change: str) -> None:
     await told.execute(f"update log.head set {change}")
-    assert {one.table for one in (await verify(told)).findings} == {"log.head"}
+    assert {one.table for one in (await walk(told)).findings} == {"log.head"}
 
 
 async def test_a_dropped_head_is_found(told: asyncpg.Connection) -> None:
@@ -249,6 +269,7 @@ async def test_no_harm_goes_unseen_whatever_it_is_and_verify_never_fails_on_it(
     dsn = await asyncio.to_thread(make)
     conn = await asyncpg.connect(dsn)
     await tell(conn)
+    await conn.execute("set session_replication_role = replica")
     await conn.execute("alter table log.events alter actor drop not null, drop constraint events_at_check")
     loop = asyncio.get_running_loop()
     harms = st.lists(
@@ -262,7 +283,7 @@ async def test_no_harm_goes_unseen_whatever_it_is_and_verify_never_fails_on_it(
             before = await rows(conn)
             for act, a, b in done:
                 await conn.execute(act(a, b))
-            return before != await rows(conn), (await walked(conn)).findings
+            return before != await rows(conn), (await walk(conn)).findings
         finally:
             await transaction.rollback()
 
@@ -283,11 +304,6 @@ async def test_no_harm_goes_unseen_whatever_it_is_and_verify_never_fails_on_it(
 async def rows(conn: asyncpg.Connection) -> list[Any]:
     tables = ("log.events", "log.links", "log.head")
     return [await conn.fetch(f"select t::text from {table} t order by 1") for table in tables]
-
-
-async def walked(conn: asyncpg.Connection) -> Any:
-    """verify, inside a transaction that already is."""
-    return await walk(conn)
 
 
 def test_a_place_is_part_of_the_hash() -> None:

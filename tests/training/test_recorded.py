@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from lockgate import cli
 from tests.support import CREDIT, House, limit, open_house, rule
 from training import history, recorded
 from training.features import features
-from training.fit import matrix
+from training.lesson import matrix
+from training.split import weights
 
 POLICY = rule("big", f"amount >= {50 * CREDIT}") + limit("pair", "pair", "1h", count=3)
 
@@ -157,3 +159,87 @@ def test_the_command_line_writes_it_and_replay_plays_it(
     late = run(cli.app, ["history", "export", "--out", str(out), "--from", "soon"])
     assert late.exit_code == 1 and "--from is 'soon'" in late.output
     assert pl.read_parquet(out).equals(rows)
+
+
+async def test_labels_are_told_as_they_were_known(database: str, tmp_path: Path) -> None:
+    async with open_house(database, POLICY) as house:
+        ids = await platform(house)
+        pool = house.pool
+        for number, gift in enumerate(ids[:4]):
+            await learned(pool, gift, number % 2 == 0)
+        times = dict(await pool.fetch("select gift_id, label_at from detector.labels"))
+        async with pool.acquire() as conn:
+            assert await store.note_outcome(conn, ids[0], "settled", times[ids[0]])
+            for number in range(5):
+                moment = times[ids[number]] if number < 4 else times[ids[0]] - timedelta(microseconds=1)
+                rows = await recorded.recorded(conn, known=recorded.Known(moment))
+                expected = {one for one in ids[:4] if times[one] <= moment}
+                assert set(rows.filter(pl.col("fraud").is_not_null())["id"]) == expected
+                assert set(rows.filter(pl.col("label_at").is_not_null())["id"]) == expected
+                assert rows.height == (await recorded.recorded(conn)).height, "gifts are never left out"
+                assert rows["outcome"].is_null().all(), "an outcome counts from when it was noted"
+            assert (await recorded.recorded(conn))["outcome"].drop_nulls().to_list() == ["settled"]
+
+
+async def test_weights_say_what_each_gift_stands_for_where_reviewing_decides(database: str) -> None:
+    async with open_house(database, POLICY) as house:
+        ids = await platform(house)
+        pool = house.pool
+        drawn, reported, later, unread, plain = ids[0], ids[1], ids[2], ids[3], ids[4]
+        for gift in (drawn, reported, later, unread):
+            await pool.execute("insert into detector.samples select $1, $1 || '.1', 0.01, now()", gift)
+        by_ruling, by_report = (drawn, later, ids[7]), (reported, plain)
+        for gift in (*by_ruling, *by_report):
+            await pool.execute(
+                "insert into detector.labels (gift_id, fraud, source, author, sender, recipient, at, excess) "
+                "select $1, true, $2, 'ann', sender, recipient, at, 0 from detector.decisions where id = $1 || '.1'",
+                gift,
+                "ruling" if gift in by_ruling else "chargeback",
+            )
+        await pool.execute(
+            "insert into detector.case_gifts select $1 || '.2', case_id, 'hold', $1, 'a', 'b', 1, null, null, now(), "
+            "'hold', '{}', null, null from detector.case_gifts limit 1",
+            later,
+        )
+        async with pool.acquire() as conn:
+            rows = await recorded.recorded(conn, known=recorded.Known(by_review=True))
+            told = dict(rows.select("id", "weight").rows())
+            assert {one: told[one] for one in (drawn, reported, later, unread, plain, ids[7])} == {
+                drawn: 100.0, reported: 1.0, later: 1.0, unread: 0.0, plain: 1.0, ids[7]: 1.0,
+            }  # fmt: skip
+            assert {weight for name, weight in told.items() if name not in (*by_ruling, *by_report)} == {0.0}
+            assert weights(rows).sum() == 104.0
+            before = recorded.Known(rows["at"][0], by_review=True)
+            assert set((await recorded.recorded(conn, known=before))["weight"]) == {0.0}, "nothing was known then"
+            plain_rows = await recorded.recorded(conn)
+            assert plain_rows["weight"].is_null().all()
+            assert set(plain_rows.filter(pl.col("sample_rate") == 0.01)["id"]) == {drawn, reported, later, unread}
+
+
+async def test_the_weighted_share_of_frauds_is_that_of_life(database: str) -> None:
+    """A desk that sees one approved gift in five, and every held one, still estimates the share of frauds rightly."""
+    chance = random.Random(7)
+    async with open_house(database, "[review]\nsample = 0.2\n" + rule("big", f"amount >= {50 * CREDIT}")) as house:
+        a, b = await house.org(amount=10**6 * CREDIT), await house.org()
+        truth = {}
+        for _ in range(300):
+            held = chance.random() < 0.1
+            gift = await house.sent(a, b, (60 if held else 1) * CREDIT)
+            truth[gift] = chance.random() < (0.5 if held else 0.2)
+        seen = await house.pool.fetch("select gift_id, kind from detector.case_gifts")
+        for row in seen:
+            await house.pool.execute(
+                "insert into detector.labels (gift_id, fraud, source, author, sender, recipient, at, excess) "
+                "select $1, $2, 'ruling', 'ann', sender, recipient, at, 0 from detector.decisions where id = $3",
+                row["gift_id"],
+                truth[row["gift_id"]],
+                f"{row['gift_id']}.1",
+            )
+        async with house.pool.acquire() as conn:
+            rows = await recorded.recorded(conn, known=recorded.Known(by_review=True))
+        known = weights(rows)
+        share = float((known * rows["fraud"].fill_null(False).to_numpy()).sum() / known.sum())
+        life = sum(truth.values()) / len(truth)
+        drawn = sum(row["kind"] == "sample" for row in seen)
+        assert abs(known.sum() - 300) < 4 * (270 * 0.2 * 0.8) ** 0.5 / 0.2
+        assert abs(share - life) < 4 * (0.2 * 0.8 / drawn) ** 0.5

@@ -1,0 +1,12 @@
+-- Whom a sender ($1) gave to before a moment ($2 < at < $3) and did not stop at the gate, of its latest $4 gifts: the
+-- latest $5 other than $6, each by its latest gift from there.
+with sent as (
+    select * from detector.decisions
+    where sender = $1 and at > $2 and at < $3 and look = 1 order by at desc limit $4
+), latest as (
+    select distinct on (recipient) * from sent
+    where recipient <> $6 and verdict = 'approve' order by recipient, at desc, seq desc
+)
+select id, at, seq, look, sender, recipient, amount, ip, device, tier, fingerprint, hits, vector, generation, payload_hash,
+    features, feature_table, sender_domain, recipient_domain
+from latest order by at desc, seq desc limit $5

@@ -1,0 +1,1 @@
+select * from detector.list_entries where id = $1

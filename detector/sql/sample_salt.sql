@@ -1,0 +1,1 @@
+select salt from detector.sample_salt
