@@ -18,7 +18,8 @@ from detector.decide import FIRST
 from detector.errors import CaseUnknown, DecisionUnknown, GiftUnknown
 from detector.explain import entries_named, explanation
 from detector.neighbourhood import graph, timeline
-from detector.rebuilding import Found, Shelf, elsewhere, gather, rebuild
+from detector.rebuilding import Found, elsewhere, gather, rebuild
+from detector.shelf import Shelf
 
 
 @dataclass(slots=True)

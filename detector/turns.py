@@ -7,8 +7,7 @@ bounded: a grid of where verdicts are likely to turn, then halves of the stretch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -20,6 +19,7 @@ from detector.feature_table import LARGEST
 from detector.features import FEATURES
 from detector.gift import Decision, Gift, Hit, Verdict, moment, stamp
 from detector.limits import check
+from detector.nearest import Found, aim, better, nearer, nearest
 from detector.rebuilt import Rebuilt, again, of_amount
 from detector.wording import credits, span
 
@@ -28,15 +28,7 @@ STEPS = (64, 16, 4)  # the grid is finest near the gift: a 64th, a 16th, a quart
 MOST_LITERALS = 40
 AGES = ("sender_age_s", "recipient_age_s", "topup_age_s")  # facts that time alone changes
 STRANGER = "?"  # no org is called so
-Judge = Callable[[int], Verdict]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A value at which the verdict is another one, and that one."""
-
-    value: int
-    verdict: Verdict
+PAST = {Verdict.APPROVE: "approved", Verdict.HOLD: "held", Verdict.BLOCK: "blocked"}
 
 
 def turns(then: Rebuilt, known: Sequence[Gift]) -> list[Turn]:
@@ -215,57 +207,5 @@ def named_all(hits: Sequence[Hit]) -> str:
     return ", ".join(hit.reason for hit in hits if hit.verdict == worst)
 
 
-# --- the search ---
-
-PAST = {Verdict.APPROVE: "approved", Verdict.HOLD: "held", Verdict.BLOCK: "blocked"}
-
-
 def past(found: Found) -> str:
     return PAST[found.verdict]
-
-
-def better(own: Verdict, other: Verdict) -> bool:
-    """Whether a verdict is turned: a stopped gift's by a milder one, an approved one's by any other."""
-    return other < own if own else other is not own
-
-
-def aim(own: Verdict, other: Verdict) -> int:
-    """How far a turned verdict is from what one wants to know first: how to be approved, or what would stop it."""
-    return int(other) if own else 0
-
-
-def nearest(
-    judge: Judge, own: Verdict, start: int, grid: Sequence[int], least: Verdict = Verdict.APPROVE
-) -> Found | None:
-    """The value nearest to `start` in the grid's direction with a turned verdict; approval goes before a mere hold.
-
-    None is milder than `least`.
-    """
-    best: tuple[int, Found] | None = None
-    before = start
-    for value in grid:
-        verdict = judge(value)
-        if better(own, verdict) and (best is None or aim(own, verdict) < aim(own, best[1].verdict)):
-            best = before, Found(value, verdict)
-            if aim(own, verdict) <= int(least):
-                break
-        before = value
-    return section(judge, own, *best) if best else None
-
-
-def section(judge: Judge, own: Verdict, before: int, found: Found) -> Found:
-    """Halve the stretch between a value that does not turn and one that does, until they are neighbours."""
-    while abs(found.value - before) > 1:
-        middle = (found.value + before) // 2
-        verdict = judge(middle)
-        if better(own, verdict) and aim(own, verdict) <= aim(own, found.verdict):
-            found = Found(middle, verdict)
-        else:
-            before = middle
-    return found
-
-
-def nearer(own: Verdict, one: Found | None, other: Found | None, start: int) -> Found | None:
-    """The better turn of two: approval first, then the smaller change."""
-    both: Iterable[Found] = [found for found in (one, other) if found]
-    return min(both, key=lambda found: (aim(own, found.verdict), abs(found.value - start)), default=None)

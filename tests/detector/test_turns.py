@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from detector import policy
 from detector.case_shapes import Turn
 from detector.gift import Event, Gift, Verdict
+from detector.nearest import nearest
 from detector.rebuilt import First, Rebuilt, again, of_amount
-from detector.turns import nearest, turns
+from detector.turns import turns
 from tests.support import HOUR_US, SECOND_US, event, examples, gift, limit, remember, rule
 
 NOW = 1_000 * 24 * HOUR_US
