@@ -57,6 +57,10 @@ class ReviewApp(App[None]):
         super().__init__()
         for theme in looks.THEMES:
             self.register_theme(theme)
+        self.top, self.heading, self.message, self.keys = (
+            Static(id=name) for name in ("top", "heading", "said", "keys")
+        )
+        self.queue, self.view = QueueList(), CaseView()
         self.desk = desk
         self.look = self.theme = look
         self.me: Me | None = None
@@ -74,18 +78,17 @@ class ReviewApp(App[None]):
         self.pending: tuple[str, Callable[[], None]] | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(id="top")
+        yield self.top
         with Horizontal(id="columns"):
             with Vertical(id="left"):
-                yield Static(id="heading")
-                yield QueueList()
-            yield CaseView()
+                yield self.heading
+                yield self.queue
+            yield self.view
         yield Input(id="find", placeholder="sender:acme min:500 older:2h rule:shared_ip kind:sample mine …")
-        yield Static(id="said")
-        yield Static(id="keys")
+        yield self.message
+        yield self.keys
 
     def on_mount(self) -> None:
-        self.queue, self.view = self.query_one(QueueList), self.query_one(CaseView)
         self.ink_all()
         self.queue.focus()
         self.view.empty("reading the queue …")
@@ -244,7 +247,7 @@ class ReviewApp(App[None]):
             wait = max(0, round(self.again_at - time.monotonic()))
             end.append("○ ", ink.bad).append(f"silent, again in {wait}s", ink.bad)
         line.truncate(max(0, width - end.cell_len - 1), overflow="ellipsis", pad=True)
-        self.query_one("#top", Static).update(line.append(" ").append_text(end), layout=False)
+        self.top.update(line.append(" ").append_text(end), layout=False)
         # What an act came to is not hidden by the silence: the line above tells of that too.
         if self.fault is not None and (self.said_of_fault or not self.said):
             self.say(self.fault, "bad")
@@ -254,13 +257,13 @@ class ReviewApp(App[None]):
 
     def draw_keys(self) -> None:
         may = self.me.may if self.me else (lambda scope: scope == "cases:read")
-        self.query_one("#keys", Static).update(keys.bottom(self.size.width, may, self.ink), layout=False)
-        self.query_one("#heading", Static).update(heading(max(10, self.query_one("#queue").size.width), self.ink))
+        self.keys.update(keys.bottom(self.size.width, may, self.ink), layout=False)
+        self.heading.update(heading(max(10, self.queue.size.width), self.ink))
 
     def say(self, words: str, tone: str = "good") -> None:
         """One message above the keys; it stays until the next."""
         self.said, self.said_of_fault = words, False
-        self.query_one("#said", Static).update(Text(words, getattr(self.ink, tone)))
+        self.message.update(Text(words, getattr(self.ink, tone)))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return {"line": "#25403f"}
@@ -276,7 +279,7 @@ class ReviewApp(App[None]):
         self.turned.set()
 
     def on_queue_list_opened(self) -> None:
-        self.query_one("#body").focus()
+        self.view.body.focus()
 
     def on_queue_list_nearing(self) -> None:
         self.further = True
@@ -301,13 +304,13 @@ class ReviewApp(App[None]):
 
     def action_zoom(self) -> None:
         alone = self.screen_stack[0].toggle_class("alone").has_class("alone")
-        (self.query_one("#body") if alone else self.queue).focus()
+        (self.view.body if alone else self.queue).focus()
 
     def action_other(self) -> None:
-        (self.query_one("#body") if self.queue.has_focus and self.view.file else self.queue).focus()
+        (self.view.body if self.queue.has_focus and self.view.file else self.queue).focus()
 
     def action_scroll(self, by: int) -> None:
-        body = self.query_one("#body")
+        body = self.view.body
         body.scroll_relative(y=by * max(1, body.size.height // 2), animate=False)
 
     def action_look(self) -> None:
@@ -428,7 +431,7 @@ class ReviewApp(App[None]):
         """The case as it was read; while it is being read, `again` is kept for the moment it is there."""
         if self.view.file is not None and self.view.case == self.queue.chosen:
             return self.view.file
-        if self.queue.chosen is not None:
+        if self.queue.chosen is not None and self.pending is None:
             self.pending = (self.queue.chosen, again)
             self.say("The case is being read …", "soft")
         return None
