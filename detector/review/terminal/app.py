@@ -151,9 +151,12 @@ class ReviewApp(App[None]):
         elif not self.queue.rows and self.queue.chosen is None:
             self.view.empty(self.nothing())
         case = self.view.file.case if self.view.file else None
-        at = self.queue.pages.place.get(case.id) if case else None
-        if case and at is not None and self.queue.rows[at].version != case.version:
-            self.turned.set()  # somebody else did something to the case in hand
+        if case is None:
+            return
+        at = self.queue.pages.place.get(case.id)
+        moved = case.status != "ended" if at is None else case.version != self.queue.rows[at].version
+        if moved:
+            self.turned.set()  # somebody else did something to the case in hand, or it left the queue
 
     def nothing(self) -> str:
         if self.filters.words():
