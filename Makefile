@@ -6,6 +6,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
+# Test processes, each with a PostgreSQL server of its own.
+JOBS   ?= 2
+
 .DEFAULT_GOAL := help
 .PHONY: help install up test check soak bench model lock clean
 
@@ -18,7 +21,7 @@ up: $(STAMP)  ## start PostgreSQL and Lockgate on 127.0.0.1:8080; Ctrl-C stops b
 	@exec $(BIN)/lockgate serve --demo
 
 test: $(STAMP)  ## run the tests against real PostgreSQL servers that they start themselves
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal
 
 check: $(STAMP)  ## lint, types, import rules, then the tests
 	@echo "lint"

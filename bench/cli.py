@@ -96,23 +96,24 @@ def shadowing(
         fail("; ".join(told["faults"]))
 
 
-@app.command("review")
-def reviewing(
+@app.command("explain")
+def explaining(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A small past, to see that it runs.")] = False,
     model: Annotated[
         Path | None, typer.Option(help="The artifact that judges; else the shipped or a small one.")
     ] = None,
 ) -> None:
-    """What a look at a case takes, in milliseconds, beside 10,000 open cases and 200,000 past gifts."""
-    from bench import review
+    """What explaining a held gift takes, in milliseconds, beside 10,000 open cases and 200,000 past gifts."""
+    from bench import explain
 
-    told = sure(lambda: review.measure(review.QUICK if quick else review.Plan(), model, progress(time.monotonic())))
+    told = sure(lambda: explain.measure(explain.QUICK if quick else explain.Plan(), model, progress(time.monotonic())))
     if as_json:
         print(json.dumps(told, indent=2))
     else:
         for name, one in told["ms"].items():
             print(f"{name}: median {one['median']} ms, p95 {one['p95']} ms, most {one['most']} ms")
+        print(f"load of the machine: {told['load'][0]}")
     if told["faults"]:
         fail("; ".join(told["faults"]))
 

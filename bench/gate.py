@@ -50,6 +50,7 @@ class Plan:
     batch_connections: int = 8
     amount: int = 1_000_000
     context: bool = False
+    pace: float | None = None  # single requests a second; without, as fast as they are answered
 
 
 QUICK = Plan(rounds=3, seconds=2.0, warm_s=0.3, within_s=38.0)
@@ -116,6 +117,7 @@ class Bench:
             amount=self.plan.amount,
             gifts=BATCH if batch else 1,
             context=self.plan.context,
+            pace=self.plan.pace,
         )
 
 

@@ -1,9 +1,10 @@
-"""The load generator: a process of its own that sends gifts as fast as they are answered.
+"""The load generator: a process of its own that sends gifts as fast as they are answered, or at a pace.
 
-`python -m bench.load` reads one Load from stdin and writes one Told to stdout, as JSON. It is a closed loop:
-each connection sends its next request when the last one is answered, so a server that stalls is asked less
-during the stall (coordinated omission; see README.md). Every answer counts, wanted or not; what never came
-counts as "none".
+`python -m bench.load` reads one Load from stdin and writes one Told to stdout, as JSON. Without a pace it is a
+closed loop: each connection sends its next request when the last one is answered, so a server that stalls is asked
+less during the stall (coordinated omission; see README.md). With one, requests are due at even times, and each
+waits from when it was due, however late a connection was free. Every answer counts, wanted or not; what never
+came counts as "none".
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ DRAIN_S = 30.0
 
 
 class Load(Struct, frozen=True):
-    """What to send. `senders` are pairs of org and API key; `gifts` above 1 sends batches of so many."""
+    """What to send. `senders` are pairs of org and API key; `gifts` above 1 sends batches of so many; with a `pace`,
+    so many requests a second in all.
+    """
 
     port: int
     path: str
@@ -45,6 +48,7 @@ class Load(Struct, frozen=True):
     amount: int
     gifts: int = 1
     context: bool = False
+    pace: float | None = None
 
 
 class Told(Struct, frozen=True):
@@ -117,11 +121,21 @@ class Tally:
     def __init__(self, load: Load) -> None:
         self.gifts = load.gifts
         self.next = requests(load).__next__
-        self.start = time.perf_counter_ns() + round(load.warm_s * 1e9)
+        self.due = time.perf_counter_ns()
+        self.step = round(1e9 / load.pace) if load.pace else None
+        self.start = self.due + round(load.warm_s * 1e9)
         self.stop = self.start + round(load.seconds * 1e9)
         self.answers: Counter[str] = Counter()
         self.good = 0
         self.latencies = array("q")
+
+    def turn(self) -> int:
+        """When the next request is due: now, or one step after the last."""
+        if self.step is None:
+            return time.perf_counter_ns()
+        due = self.due
+        self.due += self.step
+        return due
 
     def count(self, answer: bytes, sent: int, now: int) -> None:
         good = 0
@@ -146,22 +160,34 @@ def statuses(answer: bytes, gifts: int) -> dict[str, int]:
 
 
 class Connection(asyncio.Protocol):
-    """Sends, waits for the answer, sends again, until the time is over."""
+    """Sends when its turn is due, waits for the answer, takes the next turn, until the time is over."""
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
         self.seen = b""
         self.sent: int | None = None
-        self.done = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()
+        self.done = self.loop.create_future()
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.send()
+        self.take_turn()
 
-    def send(self) -> None:
-        request = self.tally.next()
-        self.sent = time.perf_counter_ns()
-        self.transport.write(request)
+    def take_turn(self) -> None:
+        due = self.tally.turn()
+        early = due - time.perf_counter_ns()
+        if early > 0:
+            self.loop.call_later(early / 1e9, self.send, due)
+        else:
+            self.send(due)
+
+    def send(self, due: int) -> None:
+        """A request that is overdue has waited since it was due."""
+        if due > self.tally.stop or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.sent = due
+        self.transport.write(self.tally.next())
 
     def data_received(self, data: bytes) -> None:
         self.seen = self.seen + data if self.seen else data
@@ -173,7 +199,7 @@ class Connection(asyncio.Protocol):
         self.seen = self.seen[end:]
         self.sent = None
         if now < self.tally.stop:
-            self.send()
+            self.take_turn()
         else:
             self.transport.close()
 

@@ -39,7 +39,8 @@ def small() -> bytes:
     from detector.feature_table import HASH
     from models import artifact
     from training.features import features
-    from training.fit import Wish, fit
+    from training.fit import fit
+    from training.lesson import Wish
     from training.simulate import START, simulate
 
     rows = simulate(ORGS, DAYS, SEED)

@@ -193,13 +193,13 @@ class Activity:
 
     def tracks(self, lookups: Sequence[Lookup], gift: Gift) -> list[Track | None]:
         """The track of each lookup; None where the gift does not name its owner or a facet."""
-        states: dict[str, State | None] = {}
         found: list[Track | None] = []
+        state: State | None = None
+        before = None
         for slot, owner, prefix, facets in lookups:
-            if owner not in states:
-                name = getattr(gift, owner)
-                states[owner] = None if name is None else self.states.get(prefix + name, BLANK)
-            state = states[owner]
+            if owner != before:  # lookups of one owner stand together
+                before, name = owner, getattr(gift, owner)
+                state = None if name is None else self.states.get(prefix + name, BLANK)
             if state is None:
                 found.append(None)
             elif facets is None:

@@ -164,9 +164,11 @@ async def rulable(conn: asyncpg.Connection, scene: Scene, act: Act, ruling: str 
         stood = scene.stood.get(one["gift_id"])
         if stood and stood.status != "held" and one["kind"] == "hold":
             raise CaseConflict(f"gift {one['gift_id']} is {stood.status} already; read the case again")
-        if stood and stood.frozen and act == "release" and stood.status == "held":
-            orgs = ", ".join(stood.frozen)
-            raise CaseConflict(f"gift {one['gift_id']} cannot be released while {orgs} is frozen; unfreeze it first")
+        if stood and stood.status == "held" and one["kind"] == "sample":
+            raise CaseConflict(f"gift {one['gift_id']} was held meanwhile: rule on it in the case that it waits in")
+        if stood and stood.stops and act == "release" and stood.status == "held":
+            stops = " and ".join(stood.stops)
+            raise CaseConflict(f"gift {one['gift_id']} cannot be released while {stops}; mend that first, or return it")
     open_ = [row for row in said if row["status"] == "proposed" and row["id"] != ruling]
     if open_ and act != "freeze":
         one = open_[0]

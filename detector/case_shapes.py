@@ -19,6 +19,7 @@ RulingStatus = Literal["done", "proposed", "refused", "lapsed"]
 ListName = Literal["allow", "block"]
 Listable = Literal["org", "ip", "device", "fingerprint", "domain"]
 Text = Annotated[str, Meta(min_length=1, max_length=4_000, pattern=r"^[^\x00]+$")]
+Version = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class CaseGift(Struct):
@@ -127,7 +128,7 @@ class CasePage(Struct):
 class Claim(Struct, forbid_unknown_fields=True):
     """Claim a case as it was read; with the version of an older reading it is a conflict."""
 
-    version: int
+    version: Version
 
 
 class Assign(Struct, forbid_unknown_fields=True):
@@ -150,7 +151,7 @@ class Rule(Struct, forbid_unknown_fields=True):
     why: Text
     gifts: list[str] | None = None
     orgs: list[Party] | None = None
-    version: int | None = None
+    version: Version | None = None
 
 
 class Listed(Struct, forbid_unknown_fields=True):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from detector.case_shapes import Case, CaseFile, CaseGift, CasePage, Happening, Note, Ruling
 from detector.errors import CaseUnknown, Malformed
@@ -29,7 +29,7 @@ class Place(Struct, array_like=True):
 
     now: datetime
     rank: float
-    id: str
+    id: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}$")]
 
 
 class Wanted(Struct, frozen=True):

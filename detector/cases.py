@@ -97,6 +97,8 @@ async def enter(conn: asyncpg.Connection, gathered: Gathered, now: datetime) -> 
         await conn.execute(SQL["cases_merge"], old, [gathered.last(case) for case in old], now)
     rows = [{**msgspec.structs.asdict(one), "case_id": case} for case, gifts in homes.items() for one in gifts]
     await conn.execute(SQL["case_gifts_add"], ENCODE(rows).decode())
+    if gathered.full:
+        await conn.execute(SQL["case_keys_drop"], gathered.full)
     return [
         *(Told("case.ended", case, SYSTEM, {"into": gathered.last(case)}) for case in old),
         *(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Books",
     "Budget",
     "Decision",
+    "Flush",
     "Gift",
     "Hit",
     "Judged",
@@ -27,7 +29,9 @@ __all__ = [
     "Parties",
     "Sitting",
     "Stood",
+    "Table",
     "Verdict",
+    "begin",
     "body_schema",
     "micros",
     "moment",
@@ -50,12 +54,16 @@ class Sitting(Protocol):
     """A batch being judged inside the caller's transaction; `now` is its moment in microseconds.
 
     The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
-    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. `stop` says that
-    the ledger holds a gift although it was approved; `tell_desk` comes last: what was held waits in a case, for
-    `hold_s` from `at` (or from its decision), and what `left` leaves its own.
+    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. What was decided
+    since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `stop`
+    says that the ledger holds a gift although it was approved; `tell_desk` comes last, where there is `news`: what was
+    held waits in a case, for `hold_s` from `at` (or from its decision), and what `left` leaves its own.
     """
 
     now: int
+
+    @property
+    def tables(self) -> Sequence[Table]: ...
 
     def waves(self, gifts: Sequence[G]) -> Iterator[Sequence[G]]: ...
     async def recall(self, conn: Any, gifts: Sequence[Gift]) -> None: ...
@@ -63,6 +71,9 @@ class Sitting(Protocol):
 
     def decide(self, gift: Gift, *, at: int | None = None) -> Decision: ...
     def turn_away(self, gift: Gift, reason: str, *, at: int | None = None) -> Decision: ...
+    @property
+    def news(self) -> bool: ...
+    def rows(self) -> Sequence[list[tuple[Any, ...]]]: ...
     async def record(self, conn: Any) -> None: ...
     def stop(self, decision: Decision, reason: str) -> None: ...
     async def tell_desk(
@@ -80,11 +91,10 @@ class Left(NamedTuple):
 
 
 class Stood(NamedTuple):
-    """How a gift's transfer stands, under its lock: until when it is held, and which of its parties are frozen."""
+    """How a gift's transfer stands, under its lock, and what would hold it again at once if it were released."""
 
     status: str
-    until: datetime | None
-    frozen: list[str]
+    stops: list[str]
 
 
 class Books(Protocol):

@@ -49,13 +49,13 @@ class Explainer:
         row = rows[0]
         gift = row["id"].rpartition(".")[0]
         firsts = [row] if row["look"] == FIRST else await conn.fetch(store.SQL["decision_whole"], [f"{gift}.{FIRST}"])
-        parties = row["sender"], row["recipient"]
+        parties, named = (row["sender"], row["recipient"]), entries_named(row["hits"])
         return {
             "row": row,
             "policy": await self.shelf.policy(conn, row["generation"]),
             "model": await self.shelf.model(conn, row["model"]) if row["model"] else None,
             "found": await gather(conn, self.shelf, row, firsts[0] if firsts else None),
-            "entries": await conn.fetch(store.SQL["list_entries_of"], entries_named(row["hits"])),
+            "entries": await conn.fetch(store.SQL["list_entries_of"], named) if named else [],
             "timeline": await timeline(conn, parties, row["at"], gift, client),
             "graph": await graph(conn, parties, row["at"], client),
             "alike": await self.alike(conn, row, gift) if client is None else [],

@@ -76,11 +76,13 @@ class Desk:
 
 @dataclass(slots=True)
 class Gathered:
-    """What becomes of the gifts: cases that open, the case of each gift, and which cases were gathered into which."""
+    """What becomes of the gifts: cases that open, the case of each gift, which cases were gathered into which, and
+    which take no more."""
 
     opened: list[Open] = field(default_factory=list)
     joined: list[tuple[Draft, str]] = field(default_factory=list)
     merged: dict[str, str] = field(default_factory=dict)
+    full: list[str] = field(default_factory=list)
 
     def last(self, case: str) -> str:
         """The case that a gathered one has become part of."""
@@ -103,6 +105,8 @@ def gather(drafts: Sequence[Draft], desk: Desk) -> Gathered:
             if other is not home and not other.busy and home.gifts + other.gifts < MOST_GIFTS:
                 merge(other, home, desk, gathered)
         home.gifts += 1
+        if home.gifts == MOST_GIFTS:
+            gathered.full.append(home.id)
         gathered.joined.append((draft, home.id))
         if draft.kind == "hold":
             for key in draft.keys:

@@ -19,7 +19,8 @@ from detector.activity import Activity, State
 from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.errors import PolicyMoved
-from detector.gift import Decision, Gift, Opinion, Parties
+from detector.flush import Flush
+from detector.gift import Decision, Gift, Opinion, Parties, Verdict
 from detector.lists import NONE, Lists
 from detector.looker import Looker
 from detector.parties import memory, seen, teach
@@ -148,6 +149,8 @@ class Detector:
 class Sitting:
     """One batch being judged: its locked states, its moment, its decisions so far."""
 
+    tables = (store.DECISIONS,)
+
     def __init__(
         self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int],
         lists: Lists = NONE,
@@ -160,6 +163,7 @@ class Sitting:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
+        self.written = 0
         self.stopped: list[tuple[Decision, str]] = []
         self.salt: bytes | None = None
         self.waived: dict[str, dict[str, str]] = {}
@@ -246,20 +250,40 @@ class Sitting:
     def generation(self) -> int:
         return self.policy.generation if self.policy else 0
 
+    def rows(self) -> Sequence[list[tuple[Any, ...]]]:
+        """For each of `tables`, the rows of what was decided since they were last asked for."""
+        since, self.written = self.written, len(self.decisions)
+        return ([store.decision_row(one, seq) for seq, one in enumerate(self.decisions[since:], since)],)
+
     async def record(self, conn: asyncpg.Connection) -> None:
-        await store.record(conn, self.decisions)
+        """Write what was decided, on its own."""
+        async with Flush(conn, self.tables) as flush:
+            flush.write(*self.rows())
 
     def stop(self, decision: Decision, reason: str) -> None:
         """The ledger holds a gift although it was approved: its case says why."""
         self.stopped.append((decision, f"ledger:{reason}"))
+
+    @property
+    def sample_rate(self) -> float:
+        return self.policy.review.sample if self.policy else 0.0
+
+    @property
+    def drawn(self) -> list[Decision]:
+        """The approved gifts that chance sends to review."""
+        return sampling.samples(self.decisions, self.salt, self.sample_rate)
+
+    @property
+    def news(self) -> bool:
+        """Whether the desk is to be told of any gift: one that was held, or one that was drawn."""
+        return bool(self.stopped or self.drawn) or any(one.verdict is Verdict.HOLD for one in self.decisions)
 
     async def tell_desk(
         self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
     ) -> None:
         """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction."""
         come = cases.drafts(self.decisions, self.stopped, hold_s, at)
-        rate = self.policy.review.sample if self.policy else 0.0
-        drawn = sampling.samples(self.decisions, self.salt, rate)
+        drawn, rate = self.drawn, self.sample_rate
         if drawn:
             await store.note_samples(conn, drawn, rate)
             come += [cases.draft(one, cases.SAMPLE, [sampling.REASON], None) for one in drawn]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import asyncpg
 import msgspec
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from detector import list_work
 from detector.api import Allow, json, parse
@@ -22,6 +22,7 @@ READ, WRITE, AUDIT = "lists:read", "lists:write", "audit:read"
 MOST = 500
 LISTED = msgspec.json.Decoder(Listed)
 Cursor = Annotated[int, Query(ge=0, lt=2**63, description="the `next` of the page before")]
+Entry = Annotated[int, Path(ge=1, lt=2**63)]
 Most = Annotated[int, Query(ge=1, le=MOST)]
 Name = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -65,10 +66,10 @@ def add_lists(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
         return Response(msgspec.json.encode(entry), 201, media_type="application/json")
 
     @routes.delete("/lists/entries/{entry}", summary="Take an entry off its list; it stays on record")
-    async def remove(entry: int, authorization: Annotated[str | None, Header()] = None) -> Response:
+    async def remove(entry: Entry, authorization: Annotated[str | None, Header()] = None) -> Response:
         author = await allow(authorization, WRITE)
         async with pool.acquire() as conn:
-            return json(await list_work.remove(conn, min(entry, 2**63 - 1), author))
+            return json(await list_work.remove(conn, entry, author))
 
 
 def add_audit(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:

@@ -17,6 +17,7 @@ from msgspec import structs
 from detector.gift import Gift, Hit, Verdict, micros
 
 ALLOW, BLOCK = "allow", "block"
+DOMAIN = "domain"
 BY = "list"
 # Which facts of a gift an entry of a kind is held against; an allow entry, against the sender's side alone.
 SENDERS = (
@@ -53,46 +54,52 @@ class Entry(NamedTuple):
         return self.since <= now < self.until
 
 
+Table = dict[str, list[Entry]]  # the entries of one list and kind, by value
+
+
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Both lists, as of one version of them. `named` finds entries by list, kind and value."""
+    """Both lists, as of one version of them: `blocked` and `allowing` are what to ask, fact by fact of a gift."""
 
     version: int = 0
     entries: Sequence[Entry] = ()
-    named: dict[tuple[str, str, str], list[Entry]] = field(init=False, default_factory=dict)
+    blocked: list[tuple[str, str, Table]] = field(init=False)
+    allowing: list[tuple[str, str, Table]] = field(init=False)
 
     def __post_init__(self) -> None:
+        tables: dict[tuple[str, str], Table] = {}
         for entry in self.entries:
-            self.named.setdefault((entry.list, entry.kind, entry.value), []).append(entry)
+            tables.setdefault((entry.list, entry.kind), {}).setdefault(entry.value, []).append(entry)
+        for name, facts, to in ((BLOCK, EVERYBODY, "blocked"), (ALLOW, SENDERS, "allowing")):
+            asked = [(kind, fact, tables[name, kind]) for kind, fact in facts if (name, kind) in tables]
+            object.__setattr__(self, to, asked)
 
     def hits(self, gift: Gift, now: int) -> list[Hit]:
         """A block for each fact of the gift that is on the block list."""
-        if not self.named:
-            return []
         return [
             Hit(BY, f"block_{kind}", Verdict.BLOCK.word, {fact: getattr(gift, fact), "entry": entry.id})
-            for kind, fact in EVERYBODY
-            for entry in self.found(BLOCK, kind, getattr(gift, fact), now)
+            for kind, fact, table in self.blocked
+            if (entry := found(kind, table, getattr(gift, fact), now))
         ]
 
     def allowed(self, gift: Gift, now: int) -> str | None:
         """The allow entry that the sender's side of the gift is on, as a hit names what waived it."""
-        if not self.named:
-            return None
-        found = (
-            f"{BY}:allow_{kind}:{entry.id}"
-            for kind, fact in SENDERS
-            for entry in self.found(ALLOW, kind, getattr(gift, fact), now)
-        )
-        return next(found, None)
+        for kind, fact, table in self.allowing:
+            entry = found(kind, table, getattr(gift, fact), now)
+            if entry:
+                return f"{BY}:allow_{kind}:{entry.id}"
+        return None
 
-    def found(self, list: str, kind: str, value: str | None, now: int) -> Iterator[Entry]:
-        """The entry that counts now for a value, if there is one."""
-        for name in names(kind, value) if value is not None else ():
-            for entry in self.named.get((list, kind, name), ()):
-                if entry.counts(now):
-                    yield entry
-                    return
+
+def found(kind: str, table: Table, value: str | None, now: int) -> Entry | None:
+    """The entry that counts now for a value, if there is one."""
+    if value is None:
+        return None
+    for name in names(value) if kind == DOMAIN else (value,):
+        for entry in table.get(name, ()):
+            if entry.counts(now):
+                return entry
+    return None
 
 
 NONE = Lists()
@@ -114,17 +121,17 @@ def plain(kind: str, value: str) -> str:
     >>> plain("domain", "Mail.Example.COM."), plain("device", "A")
     ('mail.example.com', 'A')
     """
-    return value.lower().rstrip(".") if kind == "domain" else value
+    return value.lower().rstrip(".") if kind == DOMAIN else value
 
 
-def names(kind: str, value: str) -> Iterator[str]:
-    """What an entry may say to mean this value: itself, and for a domain each one above it.
+def names(value: str) -> Iterator[str]:
+    """What an entry may say to mean this domain: itself, and each one above it.
 
-    >>> list(names("domain", "a.example.com")), list(names("ip", "10.0.0.1"))
-    (['a.example.com', 'example.com', 'com'], ['10.0.0.1'])
+    >>> list(names("A.example.com"))
+    ['a.example.com', 'example.com', 'com']
     """
-    name = plain(kind, value)
+    name = plain(DOMAIN, value)
     yield name
-    while kind == "domain" and "." in name:
+    while "." in name:
         name = name.partition(".")[2]
         yield name

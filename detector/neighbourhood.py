@@ -51,9 +51,8 @@ async def graph(conn: asyncpg.Connection, parties: Parties, at: datetime, client
         ties |= {(row["sender"], row["recipient"]): edge(row) for row in rows if tie(row) not in ties}
         front, left_out = step(ties.values(), front, steps, most_ties)
         cut = cut or left_out or any(row["full"] for row in rows)
-    frauds = {row["org"]: row["frauds"] for row in await conn.fetch(store.SQL["frauds_of"], list(steps))}
-    listed = {row["org"]: row["list"] for row in await conn.fetch(store.SQL["listed_orgs"], list(steps))}
-    nodes = [Node(org, far, frauds.get(org, 0), listed.get(org)) for org, far in steps.items()]
+    known = {row["org"]: row for row in await conn.fetch(store.SQL["orgs_known"], list(steps))}
+    nodes = [Node(org, far, known[org]["frauds"], known[org]["list"]) for org, far in steps.items()]
     return Graph(nodes, among(steps, ties.values()), cut)
 
 

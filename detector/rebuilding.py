@@ -21,7 +21,7 @@ from detector.activity import HORIZON_US, Activity
 from detector.decide import FIRST
 from detector.feature_table import HASH
 from detector.gift import Gift, Opinion, micros, moment
-from detector.lists import EVERYBODY, NONE, Entry, Lists, names
+from detector.lists import DOMAIN, EVERYBODY, NONE, Entry, Lists, names
 from detector.parties import look_at, memory
 from detector.policy import Policy, read
 from detector.rebuilt import First, Rebuilt, gift_of, silence
@@ -156,7 +156,8 @@ async def with_first(conn: asyncpg.Connection, shelf: Shelf, found: Found, first
 async def listed(conn: asyncpg.Connection, gifts: Sequence[Gift], at: datetime) -> Lists:
     """The entries that were there for any of these gifts at a moment."""
     facts = [(kind, getattr(gift, fact)) for gift in gifts for kind, fact in EVERYBODY]
-    asked = {(kind, name) for kind, fact in facts if fact is not None for name in names(kind, fact)}
+    named = [(kind, names(fact) if kind == DOMAIN else (fact,)) for kind, fact in facts if fact is not None]
+    asked = {(kind, name) for kind, own in named for name in own}
     rows = await conn.fetch(store.SQL["lists_then"], [one[0] for one in asked], [one[1] for one in asked], at)
     return Lists(0, [Entry.of(*row) for row in rows])
 
@@ -174,43 +175,36 @@ def unfit(row: Mapping[str, Any], policy: Policy | None) -> str:
     return ""
 
 
-async def before(
-    conn: asyncpg.Connection, keys: Sequence[str], until: tuple[int, int], policy: Policy, most: int | None = None
-) -> Past | str:
+async def before(conn: asyncpg.Connection, keys: Sequence[str], until: tuple[int, int], policy: Policy) -> Past | str:
     """What came before a moment, or what keeps it from being gone over."""
-    most = MOST_EVENTS if most is None else most
-    roles, names, since = store.columns(keys, [until[0] - HORIZON_US] * len(keys))
-    gifts = await conn.fetchval(store.SQL["busy"], roles, names, since[0], moment(until[0]), most + 1)
-    if gifts > most:
-        return f"its parties, address and device had over {most:,} gifts in the 30 days before: too many to go over"
-    taught = policy.model is not None
-    events = await conn.fetch(store.SQL["load"], keys, roles, names, since, taught, moment(until[0]))
+    gifts = sum((await busy(conn, keys, until[0], MOST_EVENTS + 1)).values())
+    if gifts > MOST_EVENTS:
+        return f"its parties, address and device had over {MOST_EVENTS:,} gifts in 30 days: too many to go over"
+    taught, upto = policy.model is not None, moment(until[0])
+    asked = store.columns(keys, [until[0] - HORIZON_US] * len(keys))
+    events = await conn.fetch(store.SQL["load"], keys, *asked, taught, upto)
     remembered = [key for key in keys if taught and memory(key)]
     asked = store.columns(remembered, [until[0] - store.MEMORY_US] * len(remembered))
     labels = await conn.fetch(store.SQL["load_labels"], remembered, *asked) if remembered else []
     return Past(list(keys), until, events, labels)
 
 
+async def busy(conn: asyncpg.Connection, keys: Sequence[str], at: int, most: int) -> dict[str, int]:
+    """How many gifts each key saw in the 30 days before a moment, counted up to `most`."""
+    roles, names, since = store.columns(keys, [at - HORIZON_US] * len(keys))
+    rows = await conn.fetch(store.SQL["busy"], roles, names, since[0], moment(at), most) if keys else []
+    return {row["key"]: row["gifts"] for row in rows}
+
+
 async def known(
     conn: asyncpg.Connection, shelf: Shelf, gift: Gift, at: int
 ) -> list[tuple[Mapping[str, Any], Policy | None]]:
     """The sender's latest gift to each of its latest counterparts, but those that are hubs."""
-    rows = await conn.fetch(
-        store.SQL["counterparts"],
-        gift.sender,
-        moment(at - HORIZON_US),
-        moment(at),
-        MOST_SENT,
-        MOST_KNOWN,
-        gift.recipient,
-    )
-    since, upto = moment(at - HORIZON_US), moment(at)
-    found = []
-    for row in rows:
-        gifts = await conn.fetchval(store.SQL["busy"], ["o"], [row["recipient"]], since, upto, MOST_OF_KNOWN + 1)
-        if gifts <= MOST_OF_KNOWN:
-            found.append((row, await shelf.policy(conn, row["generation"])))
-    return found
+    asked = gift.sender, moment(at - HORIZON_US), moment(at), MOST_SENT, MOST_KNOWN, gift.recipient
+    rows = await conn.fetch(store.SQL["counterparts"], *asked)
+    crowd = await busy(conn, ["o:" + row["recipient"] for row in rows], at, MOST_OF_KNOWN + 1)
+    near = [row for row in rows if crowd["o:" + row["recipient"]] <= MOST_OF_KNOWN]
+    return [(row, await shelf.policy(conn, row["generation"])) for row in near]
 
 
 # --- rebuilding ---

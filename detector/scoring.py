@@ -88,7 +88,7 @@ def as_row(decision: Decision) -> dict[str, Any]:
         "id": decision.id,
         "at": moment(decision.at),
         "verdict": decision.verdict.word,
-        "hits": store.text(decision.hits),
+        "hits": store.listed(decision.hits),
         "generation": decision.generation,
         "model": decision.model,
         "score": decision.score,

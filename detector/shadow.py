@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -17,9 +18,10 @@ import msgspec
 from detector import champions, serving
 from detector.decide import SEVERITY
 from detector.feature_table import HASH
-from detector.gift import Hit, Verdict
+from detector.gift import Gift, Hit, Verdict, micros
+from detector.lists import NONE, Lists
 from detector.model_vector import vectors
-from detector.store import HITS, SQL
+from detector.store import HITS, SQL, all_lists
 from models.model import Model
 
 log = logging.getLogger(__name__)
@@ -64,7 +66,8 @@ async def follow(conn: asyncpg.Connection, model: Model) -> bool:
         return False
     end = min(bound, upto + SLICE)
     rows = await conn.fetch(SQL["shadow_slice"], upto, end, HASH)
-    said = [one for start in range(0, len(rows), BATCH) for one in opinions(model, rows[start : start + BATCH])]
+    ever = await all_lists(conn) if rows else NONE
+    said = [one for start in range(0, len(rows), BATCH) for one in opinions(model, rows[start : start + BATCH], ever)]
     kept = [(row["id"], model.sha256, *one) for row, one in zip(rows, said, strict=True)]
     if not rows and end < upto + SLICE:
         return False
@@ -74,18 +77,19 @@ async def follow(conn: asyncpg.Connection, model: Model) -> bool:
     return bool(end < bound)
 
 
-def opinions(model: Model, rows: Sequence[asyncpg.Record]) -> list[Said]:
+def opinions(model: Model, rows: Sequence[asyncpg.Record], ever: Lists = NONE) -> list[Said]:
     """Score, verdict and fault of each row: of what cannot be scored together, each alone."""
     try:
-        return scored(model, rows)
+        return scored(model, rows, ever)
     except Exception as error:
         if len(rows) > 1:
-            return [one for row in rows for one in opinions(model, [row])]
+            return [one for row in rows for one in opinions(model, [row], ever)]
         return [(None, None, f"{type(error).__name__}: {error}"[:FAULT_CHARS])]
 
 
-def scored(model: Model, rows: Sequence[asyncpg.Record]) -> list[Said]:
-    """In one call of the model. Limits and rules say again what they said, the model what this one says."""
+def scored(model: Model, rows: Sequence[asyncpg.Record], ever: Lists) -> list[Said]:
+    """In one call of the model. Limits and rules say again what they said, the model what this one says, and the lists
+    let it count as they stood then."""
     scores = model.score(vectors([FEATURES.decode(row["features"]) for row in rows])).tolist()
     said: list[Said] = []
     for row, score in zip(rows, scores, strict=True):
@@ -93,8 +97,18 @@ def scored(model: Model, rows: Sequence[asyncpg.Record]) -> list[Said]:
             said.append((None, None, f"its score is {score}"))
             continue
         others = [SEVERITY[hit.verdict] for hit in HITS.decode(row["hits"]) if not (of_model(hit) or hit.waived_by)]
-        said.append((score, max([*others, verdict(score, model.thresholds)]).word, None))
+        own = as_listed(row, verdict(score, model.thresholds), ever)
+        said.append((score, max([*others, own]).word, None))
     return said
+
+
+def as_listed(row: Any, own: Verdict, ever: Lists) -> Verdict:
+    """The model's verdict as an allow entry of that moment leaves it."""
+    if own is not Verdict.HOLD:
+        return own
+    facts = {name: row[name] for name in ("sender", "recipient", "ip", "device", "fingerprint", "sender_domain")}
+    allowed = ever.allowed(Gift(row["id"], amount=1, payload_hash=b"", **facts), micros(row["at"]))
+    return Verdict.APPROVE if allowed else own
 
 
 def of_model(hit: Hit) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 
 from detector.activity import HORIZON_US, Activity, State, role_of
 from detector.feature_table import HASH
+from detector.flush import Table
 from detector.gift import WORDS, Decision, Event, Gift, Hit, micros, moment
 from detector.lists import Entry, Lists
 from detector.live import Party
@@ -24,10 +25,12 @@ TO_JSON = msgspec.json.Encoder()
 MEMORY_US = 2 * HORIZON_US  # how far back labels count
 FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
-RECORDED = (
-    "id", "at", "seq", "look", "sender", "recipient", "amount", "ip", "device", "tier", "verdict", "refused", "hits",
-    "vector", "generation", "model", "score", "retry_after_s", "payload_hash",
-    "features", "digest", "feature_table", "fingerprint", "sender_domain", "recipient_domain",
+DECISIONS = Table(
+    "detector.decisions",
+    id="text", at="timestamptz", seq="int4", look="int2", sender="text", recipient="text", amount="int8", ip="text",
+    device="text", tier="text", verdict="text", refused="bool", hits="json", vector="json", generation="int4",
+    model="text", score="float8", retry_after_s="int4", payload_hash="bytea", features="json", digest="json",
+    feature_table="text", fingerprint="text", sender_domain="text", recipient_domain="text",
 )  # fmt: skip
 
 
@@ -109,23 +112,18 @@ def fresh(key: str, state: State, version: int) -> bool:
     return state.version == version - 1 and (version > 1 or key.startswith("o:"))
 
 
-async def record(conn: asyncpg.Connection, decisions: Sequence[Decision]) -> None:
-    """Append decisions, in order. COPY, since a driver checks every element of an array parameter, and slowly."""
-    rows = [
-        (
-            one.id, moment(one.at), seq, one.gift.look, one.gift.sender, one.gift.recipient, one.gift.amount,
-            one.gift.ip, one.gift.device, one.gift.tier, WORDS[one.verdict], one.refused, text(one.hits),
-            text(one.vector), one.generation, one.model, one.score, one.retry_after_s, one.gift.payload_hash,
-            maybe(one.features), maybe(one.digest), HASH if one.features else None, one.gift.fingerprint,
-            one.gift.sender_domain, one.gift.recipient_domain,
-        )
-        for seq, one in enumerate(decisions)
-    ]  # fmt: skip
-    if rows:
-        await conn.copy_records_to_table("decisions", schema_name="detector", records=rows, columns=RECORDED)
+def decision_row(one: Decision, seq: int) -> tuple[Any, ...]:
+    """The row of DECISIONS for a decision, `seq` its place in its batch."""
+    gift = one.gift
+    return (
+        one.id, moment(one.at), seq, gift.look, gift.sender, gift.recipient, gift.amount, gift.ip, gift.device,
+        gift.tier, WORDS[one.verdict], one.refused, listed(one.hits), listed(one.vector), one.generation, one.model,
+        one.score, one.retry_after_s, gift.payload_hash, maybe(one.features), maybe(one.digest),
+        HASH if one.features else None, gift.fingerprint, gift.sender_domain, gift.recipient_domain,
+    )  # fmt: skip
 
 
-def text(shape: tuple[Any, ...]) -> str:
+def listed(shape: tuple[Any, ...]) -> str:
     return TO_JSON.encode(shape).decode() if shape else "[]"
 
 

@@ -199,13 +199,16 @@ def aim(own: Verdict, other: Verdict) -> int:
 
 def nearest(judge: Judge, own: Verdict, start: int, grid: Sequence[int]) -> Found | None:
     """The value nearest to `start` in the grid's direction with a turned verdict; approval goes before a mere hold."""
-    verdicts = [judge(value) for value in grid]
-    turned = [place for place, verdict in enumerate(verdicts) if better(own, verdict)]
-    if not turned:
-        return None
-    place = min(turned, key=lambda one: (aim(own, verdicts[one]), one))
-    before = grid[place - 1] if place else start
-    return section(judge, own, before, Found(grid[place], verdicts[place]))
+    best: tuple[int, Found] | None = None
+    before = start
+    for value in grid:
+        verdict = judge(value)
+        if better(own, verdict) and (best is None or aim(own, verdict) < aim(own, best[1].verdict)):
+            best = before, Found(value, verdict)
+            if not aim(own, verdict):
+                break
+        before = value
+    return section(judge, own, *best) if best else None
 
 
 def section(judge: Judge, own: Verdict, before: int, found: Found) -> Found:

@@ -68,7 +68,8 @@ def line(one: Finding) -> str:
         named = " ".join(["event", str(one.seq), *([f"{one.kind} of {one.id}"] if one.kind else [])])
     else:
         named = one.table + (f" {one.id}" if one.id else "") + (f" (event {one.seq} {one.kind})" if one.seq else "")
-    return " ".join(f"{one.what} {named}: {one.detail}".split())
+    text = " ".join(f"{one.what} {named}: {one.detail}".split())
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 @contextmanager

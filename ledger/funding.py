@@ -1,4 +1,4 @@
-"""How credits come into the ledger and leave it: issued, consumed, revoked, expired. Each is one posting."""
+"""How credits come into the ledger and leave it: issued, consumed, expired. Each is one posting."""
 
 from __future__ import annotations
 
@@ -103,25 +103,6 @@ async def consume(conn: asyncpg.Connection, org_id: str, amount: int, subject: s
     return left
 
 
-async def revoke(conn: asyncpg.Connection, grant_id: str) -> int:
-    """Take back what is available of a grant; how much. What of it waits in the lock is taken when its gift ends."""
-    grant = await conn.fetchrow(store.SQL["grant"], grant_id)
-    if grant is None:
-        raise NotFound(f"grant {grant_id!r} does not exist")
-    org = await lock_org(conn, grant["org_id"])
-    grant = await conn.fetchrow(store.SQL["grant_revoke"], grant_id, org["now"])
-    if grant is None:
-        raise Conflict(f"grant {grant_id} was revoked before")
-    taken: int = grant["available"]
-    if taken:
-        legs = [
-            (grant["org_id"], grant_id, Account.AVAILABLE.value, -taken),
-            (grant["org_id"], grant_id, Account.REVOKED.value, taken),
-        ]
-        await conn.execute(store.SQL["post"], *store.columns(posting("revoke", grant_id, org["now"], legs), 8))
-    return taken
-
-
 async def expire_due(pool: asyncpg.Pool, at: datetime | None = None, *, most: int = 500) -> int:
     """Write off what is left of expired grants; how many. Balances exclude them from their expiry on anyway."""
     async with pool.acquire() as conn, conn.transaction():
@@ -150,6 +131,6 @@ async def reconcile(conn: asyncpg.Connection) -> dict[str, Any]:
         await conn.execute("set local enable_seqscan = on; set local enable_hashjoin = on")
         sums = dict(await conn.fetchrow(store.SQL["reconcile"]))
     conserved = sums["issued"] - sums["consumed"] - sums["expired"] - sums["revoked"]
-    faults = ("unbalanced_postings", "orgs_off", "grants_off", "transfers_off")
+    faults = ("unbalanced_postings", "orgs_off", "grants_off", "transfers_off", "roots_off")
     balanced = sums["balances"] == conserved and sums["reserved"] == sums["in_lock"] and not any(map(sums.get, faults))
     return {**sums, "balanced": balanced}

@@ -6,68 +6,24 @@ knows whether the commit happened: the senders' locks come first, and the answer
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
-from detector.contract import Decision, Gift, Parties, Sitting
-from ledger import answers, store
-from ledger.credits import Entry, Grant, Org, Slice, cut, posting
+from detector.contract import Flush, Parties, Sitting, begin
+from ledger import store
+from ledger.credits import Entry, Grant, Org, posting
+from ledger.decide import Book, Outcome, decide
 from ledger.scorer import Scorer
-from ledger.transfers import FIRST_STATUS, Answer, Request, Status
+from ledger.transfers import Answer, Request, Status
 
 MOST_GRANTS = 64
 ALL_GRANTS = 1_000_000
-PROMOTIONAL = frozenset({"promo", "free_tier"})
-YOUNG_US = 7 * 86_400_000_000
-KEPT = ("org_id", "key", "body_hash", "status", "body")
-OPENED = (
-    "id", "sender", "recipient", "amount", "note", "payload_hash", "status", "created_at", "settle_at", "lock_left_s",
-    "hold_until", "decision_id", "ip", "device", "sender_available", "ended_at", "reason",
-)  # fmt: skip
-
-
-@dataclass(slots=True)
-class Book:
-    """What the gate gathered, and what the batch has spent of it so far."""
-
-    now: int
-    lock_s: int
-    orgs: dict[str, Org]
-    answers: dict[tuple[str, str], Any]
-    grants: dict[str, list[Grant]]
-    available: dict[str, int] = field(default_factory=dict)
-
-    def spend(self, org_id: str, slices: list[Slice]) -> None:
-        """Take slices from the front of an org's grants, which they were cut from in order."""
-        for piece in slices:
-            piece.grant.available -= piece.amount
-            self.available[org_id] -= piece.amount
-        used_up = len(slices) if slices[-1].grant.available == 0 else len(slices) - 1
-        del self.grants[org_id][:used_up]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What the batch decided about one request: its answer, and what to record for it."""
-
-    request: Request
-    answer: Answer
-    decision: Decision | None = None
-    status: Status | None = None
-    slices: list[Slice] = field(default_factory=list)
-
-
-class Weighed(NamedTuple):
-    """A request that is new and between orgs that exist: its gift, what pays for it, and why it may not be sent."""
-
-    request: Request
-    gift: Gift
-    slices: list[Slice] | None
-    refusal: tuple[str, Answer] | None
+PIECE = 64
+TABLES = (store.ANSWERS, store.TRANSFERS, store.ENTRIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +38,14 @@ class Gate:
     async def commit(self, requests: Sequence[Request]) -> list[Answer]:
         """Gather → decide → record one batch; one answer for each request, in order."""
         async with self.pool.acquire() as conn:
-            await conn.execute("begin")
             sitting: Sitting | None = None
             committed = False
+            begin(conn)
             try:
                 book = await self.gather(conn, requests)
                 fresh = [request for request in requests if (request.sender, request.key) not in book.answers]
                 sitting = await self.scorer.gather(conn, parties(fresh, book.orgs), at=requests[0].at)
-                outcomes = [one for wave in sitting.waves(requests) for one in decide(wave, book, sitting)]
-                await self.record(conn, [outcome for outcome in outcomes if not outcome.answer.replayed], sitting)
-                await sitting.tell_desk(conn, self.hold_s)
-                await conn.execute("commit")
+                outcomes = await self.decide_and_record(conn, requests, book, sitting)
                 committed = True
                 return [outcome.answer for outcome in outcomes]
             finally:
@@ -141,21 +94,44 @@ class Gate:
             available={sender: orgs[sender].available for sender in senders if sender in orgs},
         )
 
-    async def record(self, conn: asyncpg.Connection, outcomes: list[Outcome], sitting: Sitting) -> None:
-        """Write what was decided; nothing where every request was a replay. The entries' trigger posts the balances."""
-        if not outcomes:
-            return
-        await sitting.record(conn)
-        await store.append(conn, "answers", KEPT, [kept_row(one) for one in outcomes])
+    async def decide_and_record(
+        self, conn: asyncpg.Connection, requests: Sequence[Request], book: Book, sitting: Sitting
+    ) -> list[Outcome]:
+        """Decide and record, piece by piece: while one is decided, PostgreSQL records those before it. Then commit."""
+        pieces = cut_up(requests)
+        tables = (*sitting.tables, *TABLES)
+        outcomes: list[Outcome] = []
+        async with Flush(conn, tables, pieces=len(pieces) - 1) as ahead:
+            for piece in pieces[:-1]:
+                decided = decide(piece, book, sitting)
+                ahead.write(*sitting.rows(), *self.rows(decided))
+                outcomes += decided
+                await asyncio.sleep(0)
+            last = decide(pieces[-1], book, sitting)
+            remaining = *sitting.rows(), *self.rows(last)
+        end = () if sitting.news else ("commit",)
+        async with Flush(conn, tables, end=end) as flush:
+            flush.write(*remaining)
+        if not end:
+            await sitting.tell_desk(conn, self.hold_s)
+            await conn.execute("commit")
+        return outcomes + last
+
+    def rows(self, outcomes: list[Outcome]) -> Sequence[list[Any]]:
+        """What to record of outcomes, for each of TABLES. The entries' trigger posts the balances."""
         opened = [one for one in outcomes if one.status]
-        await store.append(conn, "transfers", OPENED, [self.transfer_row(one) for one in opened])
-        await store.append(conn, "entries", Entry._fields, [entry for one in opened for entry in reserve(one)])
+        return (
+            [kept_row(one) for one in outcomes if not one.answer.replayed],
+            [self.transfer_row(one) for one in opened],
+            [entry for one in opened for entry in reserve(one)],
+        )
 
     def transfer_row(self, outcome: Outcome) -> tuple[Any, ...]:
         """The transfer that an outcome opens: pending runs, held stands still, blocked has ended."""
         request, decision, status = outcome.request, outcome.decision, outcome.status
         assert decision is not None and status is not None, "only a judged gift opens a transfer"
-        at = store.moment(decision.at)
+        at, later = store.moment(decision.at), self.lock_s if status is Status.PENDING else self.hold_s
+        until = store.moment(decision.at + later * 1_000_000)
         held, blocked = status is Status.HELD, status is Status.BLOCKED
         return (
             request.id,
@@ -166,9 +142,9 @@ class Gate:
             decision.gift.payload_hash,
             status.value,
             at,
-            at + timedelta(seconds=self.lock_s) if status is Status.PENDING else None,
+            until if status is Status.PENDING else None,
             self.lock_s if held else None,
-            at + timedelta(seconds=self.hold_s) if held else None,
+            until if held else None,
             decision.id,
             request.ip,
             request.device,
@@ -176,6 +152,13 @@ class Gate:
             at if blocked else None,
             "blocked" if blocked else None,
         )
+
+
+def cut_up(requests: Sequence[Request]) -> list[Sequence[Request]]:
+    """Pieces of about equal length, none longer than PIECE."""
+    count = -(-len(requests) // PIECE)
+    length = -(-len(requests) // count)
+    return [requests[start : start + length] for start in range(0, len(requests), length)]
 
 
 def rows(columns: Sequence[list[Any] | None]) -> Iterable[tuple[Any, ...]]:
@@ -190,96 +173,6 @@ def parties(requests: Sequence[Request], orgs: dict[str, Org]) -> list[Parties]:
         for one in requests
         if one.sender in orgs and one.recipient in orgs
     ]
-
-
-def decide(wave: Sequence[Request], book: Book, sitting: Sitting) -> list[Outcome]:
-    """One wave, in order of arrival: earlier answer → parties → identity → funds → detector. The model looks once."""
-    weighed = [weigh(request, book) for request in wave]
-    sitting.look([(one.gift, one.request.at) for one in weighed if isinstance(one, Weighed) and not one.refusal])
-    return [judge(one, book, sitting) if isinstance(one, Weighed) else one for one in weighed]
-
-
-def weigh(request: Request, book: Book) -> Weighed | Outcome:
-    """What the ledger itself has to say of one request: its answer, or the gift that it makes."""
-    earlier = book.answers.get((request.sender, request.key))
-    if earlier is not None:
-        return Outcome(request, answers.earlier(request, earlier))
-    outcome = refuse_unknown(request, book)
-    if outcome:
-        book.answers[request.sender, request.key] = answers.kept(outcome.answer, request.body_hash)
-        return outcome
-    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
-    slices = cut(book.grants[request.sender], request.amount)
-    gift = gift_of(request, book, slices or [])
-    return Weighed(request, gift, slices, answers.refusal(request, sender, recipient, slices))
-
-
-def refuse_unknown(request: Request, book: Book) -> Outcome | None:
-    """There is nobody to judge where a party does not exist."""
-    if request.sender not in book.orgs:
-        return Outcome(request, answers.problem(403, "unknown_sender", f"org {request.sender!r} does not exist"))
-    if request.recipient not in book.orgs:
-        detail = f"recipient {request.recipient!r} does not exist; check the org id"
-        return Outcome(request, answers.problem(422, "unknown_recipient", detail))
-    return None
-
-
-def judge(one: Weighed, book: Book, sitting: Sitting) -> Outcome:
-    """Refuse what may not be sent, ask the detector about the rest, and reserve what it admits."""
-    outcome = ask(one, book, sitting)
-    book.answers[one.request.sender, one.request.key] = answers.kept(outcome.answer, one.request.body_hash)
-    return outcome
-
-
-def ask(one: Weighed, book: Book, sitting: Sitting) -> Outcome:
-    request, slices = one.request, one.slices
-    if one.refusal:
-        reason, answer = one.refusal
-        return Outcome(request, answer, sitting.turn_away(one.gift, reason, at=request.at))
-    decision = sitting.decide(one.gift, at=request.at)
-    if decision.refused:
-        return Outcome(request, answers.rate_limited(decision), decision)
-    status = FIRST_STATUS[decision.verdict.word]
-    if status is Status.BLOCKED or slices is None:
-        return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status)
-    book.spend(request.sender, slices)
-    return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status, slices)
-
-
-def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
-    """The facts of a gift as the ledger knows them at its moment."""
-    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
-    now = book.now if request.at is None else request.at
-    tops = [store.micros(one.grant.rooted_at) for one in slices if one.grant.origin == "purchase"]
-    owner = sender.owner
-    return Gift(
-        request.id,
-        request.sender,
-        request.recipient,
-        request.amount,
-        request.payload_hash,
-        request.ip,
-        request.device,
-        sender.tier,
-        recipient.tier,
-        sender.identity,
-        age_s(sender.created_at, now),
-        age_s(recipient.created_at, now),
-        book.available[request.sender],
-        max(0, now - max(tops)) // 1_000_000 if tops else None,
-        owner is not None and owner == recipient.owner,
-        promo_amount=sum(one.amount for one in slices if one.grant.origin in PROMOTIONAL),
-        young_amount=sum(one.amount for one in slices if young(one.grant, now)),
-    )
-
-
-def young(grant: Grant, now: int) -> bool:
-    """Whether credits were bought so lately that a charge-back may still take them."""
-    return grant.origin == "purchase" and store.micros(grant.rooted_at) > now - YOUNG_US
-
-
-def age_s(since: datetime, now: int) -> int:
-    return max(0, now - store.micros(since)) // 1_000_000
 
 
 def kept_row(outcome: Outcome) -> tuple[Any, ...]:

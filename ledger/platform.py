@@ -129,12 +129,6 @@ def add_credits(routes: APIRouter, pool: asyncpg.Pool, access: Access, terms: Te
             await funding.issue(conn, [row])
             return grant_view(await conn.fetchrow(store.SQL["grant"], row[0]))
 
-    @routes.post("/grants/{grant_id}/revoke", summary="Take back what is left of a grant")
-    async def revoke(grant_id: str, authorization: Authorization = None) -> dict[str, Any]:
-        await access.actor(authorization, "grants:write")
-        async with pool.acquire() as conn, conn.transaction():
-            return {"grant": grant_id, "revoked": await funding.revoke(conn, grant_id)}
-
     @routes.post("/orgs/{org_id}/consume", summary="Burn credits that an org used")
     async def consume(org_id: str, body: Consumption, authorization: Authorization = None) -> dict[str, Any]:
         await access.actor(authorization, "grants:write")

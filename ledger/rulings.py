@@ -6,8 +6,9 @@ of them finds it taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -29,11 +30,7 @@ class Rulings:
         named = sorted({*orgs, *(party for one in transfers for party in (one["sender"], one["recipient"]))})
         rows = {row["id"]: row for row in await conn.fetch(store.SQL["lock_orgs"], named)}
         return {
-            one["id"]: Stood(
-                one["status"],
-                one["hold_until"],
-                [party for party in (one["sender"], one["recipient"]) if rows[party]["frozen"]],
-            )
+            one["id"]: Stood(one["status"], list(stops(rows[one["sender"]], rows[one["recipient"]])))
             for one in transfers
         }
 
@@ -56,3 +53,12 @@ class Rulings:
     async def freeze(self, conn: asyncpg.Connection, orgs: Sequence[str]) -> list[str]:
         """Freeze locked orgs; those that there are."""
         return [row["id"] for row in await conn.fetch(store.SQL["orgs_freeze"], sorted(orgs))]
+
+
+def stops(sender: Any, recipient: Any) -> Iterator[str]:
+    """Why the second look would hold a gift between these whatever its verdict; as settlement asks it."""
+    for org in (sender, recipient):
+        if org["frozen"]:
+            yield f"org {org['id']} is frozen"
+    if sender["identity"] == "none":
+        yield f"org {sender['id']} has no verified identity"

@@ -6,22 +6,26 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import asyncpg
+from detector.contract import Table, micros, moment
 
-from detector.contract import micros, moment
-
-__all__ = ["SQL", "append", "columns", "micros", "moment"]
+__all__ = ["ANSWERS", "ENTRIES", "SQL", "TRANSFERS", "columns", "micros", "moment"]
 
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
+
+ANSWERS = Table("ledger.answers", org_id="text", key="text", body_hash="bytea", status="int2", body="bytea")
+TRANSFERS = Table(
+    "ledger.transfers",
+    id="text", sender="text", recipient="text", amount="int8", note="text", payload_hash="bytea", status="text",
+    created_at="timestamptz", settle_at="timestamptz", lock_left_s="int4", hold_until="timestamptz", decision_id="text",
+    ip="text", device="text", sender_available="int8", ended_at="timestamptz", reason="text",
+)  # fmt: skip
+ENTRIES = Table(
+    "ledger.entries",
+    posting_id="text", line="int2", kind="text", at="timestamptz", org_id="text", grant_id="text", account="text",
+    amount="int8",
+)  # fmt: skip
 
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     """Rows as the column arrays that a set-based statement takes; `width` empty ones where there is no row."""
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
-
-
-async def append(conn: asyncpg.Connection, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Append rows by COPY: the driver checks every element of an array parameter, and slowly; PostgreSQL inserts
-    copied rows a page at a time."""
-    if rows:
-        await conn.copy_records_to_table(table, schema_name="ledger", records=rows, columns=names)

@@ -20,6 +20,7 @@ def transfer_view(row: Any) -> dict[str, Any]:
         "settle_at": stamp(row["settle_at"]),
         "ended_at": stamp(row["ended_at"]),
         "settled_amount": row["settled_amount"],
+        "reversed_amount": row["reversed_amount"],
     }
 
 
@@ -43,3 +44,26 @@ def grant_view(row: Any) -> dict[str, Any]:
 def org_view(row: Any) -> dict[str, Any]:
     keys = ("id", "tier", "identity", "frozen", "home_cell", "owner", "available", "reserved")
     return {**{key: row[key] for key in keys}, **{key: stamp(row[key]) for key in ("identity_at", "created_at")}}
+
+
+def revocation_view(row: Any) -> dict[str, Any]:
+    return {
+        **{key: row[key] for key in ("id", "grant_id", "org_id", "whole", "amount")},
+        "revoked": row["taken"],
+        **{key: row[key] for key in ("receivable", "forgone", "returned", "reason")},
+        "at": stamp(row["at"]),
+    }
+
+
+def receivable_view(row: Any) -> dict[str, Any]:
+    return {**{key: row[key] for key in ("id", "org_id", "root_id", "amount", "reason")}, "at": stamp(row["at"])}
+
+
+def reversal_view(row: Any) -> dict[str, Any]:
+    """What of the gift came back, and what was asked for and did not."""
+    return {
+        **{key: row[key] for key in ("id", "transfer_id", "asked", "amount", "repaid")},
+        "not_recovered": row["asked"] - row["amount"],
+        "reason": row["reason"],
+        "at": stamp(row["at"]),
+    }

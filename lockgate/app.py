@@ -24,6 +24,7 @@ import detector.list_api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
+import ledger.trace_api
 from detector import cases
 from detector.case_work import Person
 from detector.contract import Judged
@@ -239,6 +240,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
+    app.include_router(ledger.trace_api.router(works.pool, access, works.detector))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 
@@ -267,6 +269,9 @@ def add_problems(app: FastAPI) -> None:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         return respond(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
 
+    async def unwritable(request: Request, error: Any) -> Response:
+        return respond(422, "invalid", "a text holds a zero byte, which PostgreSQL keeps in no text; leave it out")
+
     async def unavailable(request: Request, error: Any) -> Response:
         log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
         return respond(503, "unavailable", "the database does not answer; retry, a gift with its same Idempotency-Key")
@@ -279,6 +284,7 @@ def add_problems(app: FastAPI) -> None:
         (DetectorError, known),
         (RequestValidationError, invalid),
         (HTTPException, http),
+        (asyncpg.CharacterNotInRepertoireError, unwritable),
         *((kind, unavailable) for kind in (Unavailable, *PASSING)),
         (Exception, fault),
     ]

@@ -32,9 +32,10 @@ OWNED = {
     "policy": ("detector.cli:app", "Check, compare, activate and roll back policies."),
     "models": ("training.models_cli:app", "Artifacts: list, compare, promote, shadow and roll back."),
     "replay": ("lockgate.replay:command", "Play a history file through the real thing, on a virtual clock."),
-    "simulate": ("training.cli:simulate", "Write a synthetic platform as a history file."),
+    "simulate": ("training.simulate_cli:simulate", "Write a synthetic platform as a history file."),
     "train": ("training.cli:train", "Learn a model from a history file, as of a day."),
     "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
+    "backtest": ("training.backtest_cli:backtest", "Say what a policy would have done to a history."),
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
     "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
     "verify": (
@@ -42,6 +43,7 @@ OWNED = {
         "Check that the event log is what was appended, and records agree with it.",
     ),
     "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
+    "trace": ("ledger.trace_cli:trace", "Show where credits came from and went, through any chain of gifts."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
 

@@ -227,7 +227,8 @@ def words(found: dict[str, Any]) -> list[str]:
     """Law 1 in plain words."""
     sums = {name: f"{int(value) / CREDIT:,.2f}" for name, value in found["reconciliation"].items()}
     counts = found["reconciliation"]
-    off = f"{counts['orgs_off']} orgs, {counts['grants_off']} grants and {counts['transfers_off']} transfers"
+    named = ("orgs", "grants", "transfers", "roots")
+    off = ", ".join(f"{counts[f'{name}_off']} {name}" for name in named)
     return [
         "law 1: " + ("the books balance" if found["reconciled"] else "THE BOOKS DO NOT BALANCE"),
         f"  issued {sums['issued']} - consumed {sums['consumed']} - expired {sums['expired']} - revoked "

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
-import treelite
 
 from models import files as stored
 from models.assembly import parse
@@ -74,6 +73,8 @@ def match_age(manifest: Manifest, now: datetime | None) -> None:
 
 def match_treelite(manifest: Manifest) -> None:
     """Checkpoints are promised to be read within one major version only."""
+    import treelite  # here, as in models.forest
+
     trained, here = manifest.libraries.treelite, treelite.__version__
     if trained.split(".")[0] != here.split(".")[0]:
         raise ArtifactRefused("library", f"trained with Treelite {trained}, and this is {here}; export the model again")

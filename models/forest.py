@@ -4,13 +4,17 @@ A tree compares one column with one threshold at each split: `x <= threshold` go
 split says. Leaves are counted from left to right.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import treelite
 
 from models.errors import ArtifactRefused
+
+if TYPE_CHECKING:
+    import treelite
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.intp]]
@@ -48,6 +52,8 @@ def forest(checkpoint: bytes, width: int) -> tuple[Forest, float]:
 
     Only give it bytes whose hash holds: Treelite reads a checkpoint as it is, in C++.
     """
+    import treelite  # here, since it brings SciPy along, which no command but one that loads a model needs
+
     try:
         model = treelite.Model.deserialize_bytes(checkpoint)
     except treelite.TreeliteError as fault:

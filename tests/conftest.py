@@ -19,7 +19,8 @@ from models import artifact, files
 from models.artifact import Content
 from tests.support import House, Worker, open_house, workers
 from training.features import features
-from training.fit import Wish, fit
+from training.fit import fit
+from training.lesson import Wish
 from training.simulate import START, simulate
 
 _numbers = itertools.count(1)

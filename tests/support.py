@@ -29,7 +29,7 @@ from detector.activity import Activity, State
 from detector.errors import PolicyMoved
 from detector.gift import Event, Gift
 from detector.policy import Policy
-from ledger import funding, settlement
+from ledger import funding, reversal, revocation, settlement
 from ledger import store as ledger_store
 from ledger.access import issue_key
 from ledger.api import SEND, request_of
@@ -154,9 +154,13 @@ class House:
         async with self.pool.acquire() as conn, conn.transaction():
             return await funding.consume(conn, org, amount, subject or f"{org}/use{next(_numbers)}")
 
-    async def revoke(self, grant: str) -> int:
+    async def revoke(self, grant: str, amount: int | None = None) -> asyncpg.Record:
         async with self.pool.acquire() as conn, conn.transaction():
-            return await funding.revoke(conn, grant)
+            return await revocation.revoke(conn, self.works.detector, grant, amount)
+
+    async def reverse(self, transfer: str, amount: int | None = None, **more: Any) -> asyncpg.Record:
+        async with self.pool.acquire() as conn, conn.transaction():
+            return await reversal.reverse(conn, transfer, amount, "a test", **more)
 
     async def freeze(self, org: str, frozen: bool = True) -> None:
         await self.pool.execute(ledger_store.SQL["org_frozen"], org, frozen)
@@ -239,7 +243,7 @@ TIMES = [
     ("ledger.orgs", "created_at"),
     *(("ledger.grants", name) for name in ("expires_at", "giftable_at", "rooted_at", "created_at", "revoked_at")),
     *(("ledger.transfers", name) for name in ("created_at", "settle_at", "hold_until", "ended_at")),
-    ("ledger.entries", "at"),
+    *((f"ledger.{name}", "at") for name in ("entries", "revocations", "receivables", "reversals")),
     ("detector.decisions", "at"),
     ("detector.labels", "at"),
     *(("detector.cases", name) for name in ("opened_at", "deadline", "claimed_until", "ended_at")),

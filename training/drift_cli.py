@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.cli import CACHE, AsJson, Cache, Quiet, mended, model_path, moment, progress
 from training.errors import TrainingError
+from training.terminal import CACHE, AsJson, Cache, Quiet, mended, model_path, moment, progress
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,8 +41,8 @@ def drift(
 ) -> None:
     """Compare recent gifts with those that a model learned from: features, nulls, the score, the verdicts.
 
-    Exit status 0: no alarm; 3: an alarm; 1: it could not be told. Of simulated weeks without a change, 3 % gave an
-    alarm (18 of 600; 95 % interval 1.8 to 4.7 %).
+    Exit status 0: no alarm; 3: an alarm; 1: it could not be told. Of simulated weeks without a change, @@S@@ gave an
+    alarm (@@S2@@).
     """
     with mended("drift"), progress(quiet or as_json) as step:
         now = datetime.now(UTC)
@@ -116,7 +116,7 @@ def compared(model: Model, gifts: pl.DataFrame) -> list[Drift]:
     import numpy as np
 
     from training import drift as pure
-    from training.fit import matrix
+    from training.lesson import matrix
     from training.thresholds import verdicts
 
     if model.reference is None:

@@ -1,15 +1,13 @@
 """The recipe: history → split → features → model as artifact content. Law: nothing after `as_of` is looked at.
 
 With enough known frauds it is a booster, calibrated on the held slice by a twin that has not seen that slice. Without,
-it is surprises, calibrated on the gap's gifts, frauds and all, which errs on the calm side. A gift that nobody has
-called fraud by `as_of` counts as good: labels of good gifts come last, if ever, and leaving these gifts out would teach
-that new gifts are frauds.
+it is surprises, calibrated on the gap's gifts, frauds and all, which errs on the calm side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,65 +28,15 @@ from training.drift import Window, reference
 from training.errors import TrainingError
 from training.evaluate import Ints, Judged, remaining, unknown_senders
 from training.held import WEEK_US, Held, kind_of
-from training.split import Bools, Floats, Rows, Split, frauds, known, split, weights
-from training.thresholds import FALSE_HOLD_RATE, GOOD_BLOCKED, Terms
+from training.lesson import Lesson, Step, Wish, lesson_of, matrix
+from training.split import Bools, Floats, Rows, Split, frauds, known
 
-# Known frauds from which on the booster is fitted: with fewer, surprises rank better.
-ENOUGH = 100
-MAX_AGE_S = 90 * 86_400
 CHECK_ROWS = 64
-LEAST_ROWS = 200
+# Labels come once it serves that were not there to calibrate on, and raise what is held: so much of the rate is asked
+# of gifts without any.
+UNLABELLED = 0.85
 # Frauds of a week, and of the week by which labels are late, as in the Fraud Detection Handbook.
 FORTNIGHT = timedelta(days=14)
-
-Step = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What the operator states. `false_hold_rate` and `good_blocked` are shares of the good gifts."""
-
-    as_of: datetime
-    name: str = "model"
-    seed: int = 0
-    false_hold_rate: float = FALSE_HOLD_RATE
-    good_blocked: float = GOOD_BLOCKED
-    enough: int = ENOUGH
-    iterations: int = boosting.ITERATIONS
-    cases_a_day: float | None = None
-    missed_cost: float | None = None
-    max_age_s: int = MAX_AGE_S
-    created_at: datetime | None = None
-
-    @property
-    def terms(self) -> Terms:
-        return Terms(
-            false_holds=self.false_hold_rate,
-            good_blocked=self.good_blocked,
-            cases_a_day=self.cases_a_day,
-            missed_cost=self.missed_cost,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What is learned from: `train` and `held` are row numbers, `vectors`, `fraud` and `weight` those of `train`.
-
-    The held slice is the end of train, `early` rows after its beginning.
-    """
-
-    rows: pl.DataFrame
-    names: tuple[str, ...]
-    spans: Split
-    train: Rows
-    held: Rows
-    vectors: Floats
-    fraud: Bools
-    weight: Floats
-
-    @property
-    def early(self) -> int:
-        return len(self.train) - len(self.held)
 
 
 def fit(
@@ -114,40 +62,6 @@ def fit(
     step("writing the card", 0.9)
     content = replace(content, reference=_reference(content, lesson, held.judged.score))
     return with_card(content, held, lesson.vectors, lesson.early, wish.terms, unseen)
-
-
-def matrix(features: pl.DataFrame, numbers: Rows) -> Floats:
-    """These rows as float64, a null as NaN."""
-    chosen = features[numbers].cast(pl.Float64).fill_null(float("nan"))
-    return np.ascontiguousarray(chosen.to_numpy(), dtype=np.float64)
-
-
-def _refuse(rows: pl.DataFrame, features: pl.DataFrame, wish: Wish) -> None:
-    if rows.height != features.height:
-        raise TrainingError(f"{rows.height} gifts and {features.height} rows of features: compute them of these gifts")
-    if not rows.height:
-        raise TrainingError("the history has no good row: see which rows were refused, and mend them")
-    for name in ("false_hold_rate", "good_blocked"):
-        if not 0 < (rate := getattr(wish, name)) < 1:
-            raise TrainingError(f"{name} is {rate}: give a share of the good gifts, such as 0.005 for 0.5 %")
-    for name, such in {"cases_a_day": "200", "missed_cost": "20"}.items():
-        if (stated := getattr(wish, name)) is not None and not 0 < stated < float("inf"):
-            raise TrainingError(f"{name} is {stated}: give a number above 0, such as {such}")
-
-
-def lesson_of(rows: pl.DataFrame, features: pl.DataFrame, wish: Wish) -> Lesson:
-    """What there is to learn as of `wish.as_of`, or TrainingError where it is not enough or the wish is amiss."""
-    _refuse(rows, features, wish)
-    spans = split(rows["at"][0], wish.as_of)
-    train = spans.train.rows(rows["at"])
-    if len(train) < LEAST_ROWS:
-        raise TrainingError(
-            f"{len(train)} gifts from {spans.train.start.isoformat()} to {spans.train.end.isoformat()} are too few "
-            f"to learn from: {LEAST_ROWS} at least; give a longer history or a later --as-of"
-        )
-    vectors, names = matrix(features, train), tuple(features.columns)
-    held = spans.held.rows(rows["at"])
-    return Lesson(rows, names, spans, train, held, vectors, frauds(rows, wish.as_of)[train], weights(rows)[train])
 
 
 def _supervised(lesson: Lesson, wish: Wish, feature_table_hash: str, step: Step) -> tuple[Content, Held]:
@@ -205,7 +119,7 @@ def _unsupervised(lesson: Lesson, gap: Floats, wish: Wish, feature_table_hash: s
     conformal = thresholds.conformal(scores)
     judged = Judged(np.zeros(len(sums), dtype=np.bool_), scores, ones.astype(np.int64), ones)
     # What only surprises is held, and never blocked unseen; and no label says what a miss costs.
-    terms = replace(wish.terms, missed_cost=None)
+    terms = replace(wish.terms, missed_cost=None, false_holds=UNLABELLED * wish.false_hold_rate)
     hold = thresholds.chosen(conformal, judged, span.days, terms, ())
     calibration = Calibration(unsupervised=1.0, line=line, conformal=conformal, thresholds=hold)
     scores = logistic(curve(line).at(table.sums(lesson.vectors[lesson.early :])))
@@ -215,7 +129,7 @@ def _unsupervised(lesson: Lesson, gap: Floats, wish: Wish, feature_table_hash: s
 
 def _hold_sum(tails: tuple[Tail, ...], names: tuple[str, ...], calm: Floats, wish: Wish) -> float:
     """The sum of surprises beyond which the rate asked for lies; a threshold, a score seen, lies above it."""
-    return float(np.quantile(laid(tails, names).sums(calm), 1 - wish.false_hold_rate))
+    return float(np.quantile(laid(tails, names).sums(calm), 1 - UNLABELLED * wish.false_hold_rate))
 
 
 def _held(lesson: Lesson, as_of: datetime, scores: Floats, by: str) -> Held:

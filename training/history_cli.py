@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from training.cli import AsJson, Quiet, mended, moment, progress, report, wanted
+from training.terminal import AsJson, Quiet, mended, moment, progress, report, wanted
 
 app = typer.Typer(help="The recorded gifts as a history file.", no_args_is_help=True, add_completion=False)
 

@@ -11,14 +11,17 @@ from typing import Any
 
 import polars as pl
 
+from detector import policy as policies
 from detector.feature_table import HASH, NAMES
 from models import artifact
 from models.errors import ArtifactUnknown
 from models.files import MANIFEST
 from models.manifest import NAME
 from training import history
+from training.backtest import outcomes, summary
 from training.errors import TrainingError
-from training.fit import Step, Wish, fit
+from training.fit import fit
+from training.lesson import Step, Wish
 from training.score import score_history
 from training.unseen import left_out
 from training.vectors import vectors
@@ -63,6 +66,22 @@ def judge(sources: list[str], directory: Path, start: datetime, end: datetime, c
         raise TrainingError(f"the history has no row before {end.isoformat()}: give a later --to")
     step("features", 0.1)
     return score_history(rows, vectors(rows, cache), model, start, end, step)
+
+
+def tried(
+    sources: list[str], policy: Path | None, span: tuple[datetime | None, datetime | None], step: Step
+) -> tuple[dict[str, Any], pl.DataFrame]:
+    """What a policy would have done to the histories' gifts of a span, judged with all the past there is; the verdicts
+    of these gifts."""
+    judge_by = policies.read((policy or policies.DEFAULT).read_text(encoding="utf-8"))
+    step("reading the history", 0.02)
+    rows = gathered(sources).filter(pl.col("at") < (span[1] or datetime.max.replace(tzinfo=UTC)))
+    outcome, left_out = outcomes(rows, judge_by, step)
+    chosen = rows["at"] >= (span[0] or datetime.min.replace(tzinfo=UTC))
+    rows, outcome = rows.filter(chosen), outcome.filter(chosen)
+    if not rows.height:
+        raise TrainingError("the history has no good row in that time: give another --from and --to, or more history")
+    return summary(rows, outcome, judge_by, left_out), outcome.insert_column(0, rows["id"])
 
 
 def gathered(sources: list[str]) -> pl.DataFrame:

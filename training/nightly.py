@@ -26,8 +26,8 @@ from models.files import MANIFEST, pack
 from models.model import Model
 from training import promotion
 from training.errors import TrainingError, Unjudged
-from training.promote import Ruling
 from training.recorded import recorded
+from training.ruling import Ruling
 
 PREFIX, AUTHOR = "nightly-", "lockgate train --nightly"
 # Any number that is nobody else's: what the lock of the nights is called.

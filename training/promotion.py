@@ -17,9 +17,10 @@ from detector.store import SQL
 from models.model import Model
 from training import promote, speed
 from training.errors import TrainingError, Unjudged
-from training.fit import Step, matrix
 from training.jobs import gathered
 from training.judged import Judged
+from training.lesson import Step, matrix
+from training.ruling import Ruling, as_of
 from training.split import Span, frauds
 from training.thresholds import verdicts
 from training.vectors import vectors
@@ -28,7 +29,7 @@ SPLITTING = ("tier", "typology")
 FEATURES = msgspec.json.Decoder(tuple[int | float | bool | None, ...])
 
 
-def ruling(challenger: Model, champion: Model | None, judged: Judged) -> promote.Ruling:
+def ruling(challenger: Model, champion: Model | None, judged: Judged) -> Ruling:
     """The ruling, with both models timed here and now."""
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
     return promote.rule(challenger, champion, judged, speed.measured(models, judged.vectors))
@@ -36,7 +37,7 @@ def ruling(challenger: Model, champion: Model | None, judged: Judged) -> promote
 
 def first_moment(challenger: Model, champion: Model | None) -> datetime:
     """From when on neither model was told anything."""
-    return max(promote.as_of(model) for model in (challenger, champion) if model is not None)
+    return max(as_of(model) for model in (challenger, champion) if model is not None)
 
 
 def by_history(
@@ -77,7 +78,7 @@ def known(rows: pl.DataFrame, model: Model) -> int | None:
     window = model.manifest.window
     if not rows.height or rows["at"][0] > window.start or "label_at" not in rows.columns:
         return None
-    return int(frauds(rows, promote.as_of(model))[Span(window.start, window.end).rows(rows["at"])].sum())
+    return int(frauds(rows, as_of(model))[Span(window.start, window.end).rows(rows["at"])].sum())
 
 
 async def by_database(conn: asyncpg.Connection, start: datetime, end: datetime | None) -> Judged:

@@ -22,8 +22,8 @@ from detector import store
 from detector.feature_table import HASH, NAMES, TABLE
 from training.errors import TrainingError
 from training.features import DERIVED
-from training.fit import Step
 from training.history_columns import TIME
+from training.lesson import Step
 
 BATCH_ROWS = 50_000
 BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)

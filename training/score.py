@@ -10,7 +10,7 @@ import polars as pl
 
 from models.model import Model
 from training.errors import TrainingError
-from training.fit import Step, matrix
+from training.lesson import Step, matrix
 from training.split import Floats, Span
 from training.thresholds import verdicts
 

@@ -16,8 +16,9 @@ import polars as pl
 from training import thresholds
 from training.errors import TrainingError
 from training.features import features
-from training.fit import Step, Wish, fitted, lesson_of
+from training.fit import fitted
 from training.held import kind_of, wilson
+from training.lesson import Step, Wish, lesson_of
 from training.split import frauds, split
 
 

@@ -1,5 +1,5 @@
--- How many first looks of keys lie in $3 < at <= $4, each side counted up to $5; $1 roles (o, i, d, t, f), $2 ids.
-select coalesce(sum(seen.gifts), 0)::bigint as gifts
+-- How many first looks of each key lie in $3 < at <= $4, each side counted up to $5; $1 roles (o, i, d, t, f), $2 ids.
+select k.role || ':' || k.id as key, seen.gifts
 from unnest($1::text[], $2::text[]) as k (role, id)
 cross join lateral (
     select count(*) as gifts from (

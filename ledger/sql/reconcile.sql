@@ -1,4 +1,5 @@
--- Law 1 over the whole ledger: every posting balanced, every balance the sum of its entries, and the total conserved.
+-- Law 1 over the whole ledger: every posting balanced, every balance the sum of its entries, every purchase explained by
+-- what became of it (law 9), and the total conserved.
 select
     (select count(*) from (select from ledger.entries group by posting_id having sum(amount) <> 0) p) as unbalanced_postings,
     (select count(*) from ledger.orgs o left join (
@@ -15,6 +16,12 @@ select
         select left(posting_id, -8) as id, sum(amount) as amount from ledger.entries
         where kind = 'reserve' and account = 'reserved' group by 1) e on e.id = t.id
         where t.status <> 'blocked' and t.amount is distinct from e.amount) as transfers_off,
+    (select count(*) from ledger.grants r join (
+        select root_id, sum(available + reserved) as here from ledger.grants group by root_id) h on h.root_id = r.id
+        left join (
+        select g.root_id, sum(e.amount) as gone from ledger.entries e join ledger.grants g on g.id = e.grant_id
+        where e.account in ('consumed', 'expired', 'revoked') group by g.root_id) e on e.root_id = r.id
+        where r.amount <> h.here + coalesce(e.gone, 0)) as roots_off,
     (select coalesce(sum(reserved), 0) from ledger.orgs)::bigint as reserved,
     (select coalesce(sum(amount), 0) from ledger.transfers where status in ('pending', 'held'))::bigint as in_lock,
     (select coalesce(sum(available + reserved), 0) from ledger.orgs)::bigint as balances,

@@ -1,4 +1,5 @@
-select e.at, e.kind, left(e.posting_id, -1 - length(e.kind)) as subject, e.grant_id, e.account, e.amount, e.posting_id, e.line
-from ledger.entries e
-where e.org_id = $1 and e.at <= $2 and ($3::timestamptz is null or (e.at, e.posting_id, e.line) < ($3, $4, $5))
-order by e.at desc, e.posting_id desc, e.line desc limit $6
+-- A page of the lines after $2 and up to $3, newest first; $4 to $6 is the last one of the page before.
+select l.at, l.kind, left(l.posting_id, -1 - length(l.kind)) as subject, l.grant_id, l.account, l.amount, l.posting_id, l.line
+from ledger.lines($1, $3) l
+where l.at > coalesce($2::timestamptz, '-infinity') and ($4::timestamptz is null or (l.at, l.posting_id collate "C", l.line) < ($4, $5, $6))
+order by l.at desc, l.posting_id collate "C" desc, l.line desc limit $7

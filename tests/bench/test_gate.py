@@ -39,9 +39,10 @@ def load(port: int = 1, **changes: Any) -> Load:
 class Server:
     """A tiny server that keeps what it was asked and answers in turn, byte by byte if it must."""
 
-    def __init__(self, *answers: bytes, piecemeal: bool = False) -> None:
+    def __init__(self, *answers: bytes, piecemeal: bool = False, pause_s: float = 0.0) -> None:
         self.answers = answers
         self.piecemeal = piecemeal
+        self.pause_s = pause_s
         self.asked: list[bytes] = []
 
     async def __aenter__(self) -> int:
@@ -66,6 +67,7 @@ class Server:
     async def answer(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
         if not answer:
             writer.close()
+        await asyncio.sleep(self.pause_s)
         step = 7 if self.piecemeal else len(answer)
         for start in range(0, len(answer), step or 1):
             writer.write(answer[start : start + step])
@@ -109,6 +111,20 @@ async def test_a_connection_that_is_cut_is_an_answer_that_never_came() -> None:
     async with Server(b"") as port:
         told = await run(load(port))
     assert told.answers == {"none": 3} and told.rate == 0
+
+
+async def test_at_a_pace_no_more_is_asked_than_is_due() -> None:
+    server = Server(answer("201 Created"))
+    async with server as port:
+        told = await run(load(port, pace=40.0))
+    assert 0 < told.answers["201"] == len(server.asked) <= 40 * 0.25 + 1
+
+
+async def test_at_a_pace_a_request_waits_from_when_it_was_due() -> None:
+    """Each answer takes 0.1 s, and a request is due every 0.05 s: the second waits for the first."""
+    async with Server(answer("201 Created"), pause_s=0.1) as port:
+        told = await run(load(port, pace=20.0, connections=1, warm_s=0.0, seconds=1.0))
+    assert told.latency["max_ms"] >= 150
 
 
 def test_the_generator_runs_in_its_own_process() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -15,6 +16,8 @@ import polars as pl
 import pytest
 
 from detector import case_views, cases
+from ledger.access import issue_key
+from ledger.errors import Invalid
 from tests.support import (
     CREDIT,
     MEDIUM,
@@ -96,6 +99,19 @@ async def test_a_batch_that_is_lost_leaves_no_case(house: House, alice: Seat) ->
     await house.pool.execute("drop trigger lost on log.events")
     assert await alice.queue() == []
     assert await house.pool.fetchval("select count(*) from ledger.transfers") == 0
+
+
+async def test_a_held_gift_whose_credits_are_revoked_leaves_its_case(house: House, alice: Seat) -> None:
+    a, b = await house.org(), await house.org()
+    grant = await house.grant(a, 2 * MEDIUM)
+    (name,) = await sent(house, (a, b))
+    (case,) = await alice.queue()
+    await house.revoke(grant)
+    file = await alice.file(case["id"])
+    assert (file["case"]["status"], file["gifts"][0]["standing"]) == ("ended", "returned")
+    told = [(one["kind"], one["actor"]) for one in file["audit"]]
+    assert told == [("case.opened", "system"), ("gift.left", "system"), ("case.ended", "system")], told
+    assert (await house.transfer(name))["status"] == "returned"
 
 
 # --- gathering ---
@@ -324,6 +340,14 @@ async def test_who_may_do_what(house: House, door: httpx.AsyncClient) -> None:
     assert (await auditor.ask("/cs_none")).status_code == 404
 
 
+@pytest.mark.parametrize("role", ["analyst", "lead", "auditor"])
+async def test_a_persons_key_has_the_persons_name(house: House, role: str) -> None:
+    async with house.pool.acquire() as conn:
+        with pytest.raises(Invalid, match="--name alice"):
+            await issue_key(conn, role, role)
+        assert (await issue_key(conn, role, "alice")).startswith(f"lg_{role}_")
+
+
 async def test_the_sender_cancels_and_the_case_ends(house: House, alice: Seat) -> None:
     a, b = await orgs(house, 2)
     first, second = await sent(house, (a, b), (a, b))
@@ -367,6 +391,33 @@ async def test_filters_and_orders(house: House, alice: Seat) -> None:
     assert len(await alice.queue()) == 2
     for wrong in ({"sort": "mood"}, {"limit": 501}, {"cursor": "mine"}, {"status": "lost"}):
         assert (await alice.ask("", **wrong)).status_code == 422, wrong
+
+
+async def test_odd_questions_are_refused_and_never_a_fault(house: House, alice: Seat) -> None:
+    a, b = await orgs(house, 2)
+    await sent(house, (a, b))
+    (case,) = await alice.queue()
+    name = case["id"]
+    odd: list[tuple[str, Any, int]] = [
+        ("claim", {"version": 2**31}, 422), ("claim", {"version": -1}, 422), ("claim", {"version": "1"}, 422),
+        ("claim", {}, 422), ("notes", {"text": "a\x00b"}, 422), ("notes", {"text": "x" * 4_001}, 422),
+        ("notes", {"text": "x", "more": 1}, 422), ("rulings", {"act": "pardon", "why": "x"}, 422),
+        ("rulings", {"act": "release", "why": ""}, 422),
+        ("rulings", {"act": "release", "why": "x", "gifts": ["\x00"]}, 422),
+        ("rulings", {"act": "freeze", "why": "x", "orgs": []}, 422), ("rulings/rl_none/confirm", {}, 404),
+        ("rulings/%00/confirm", {}, 422), ("rulings/rl_none/refuse", {"text": "x"}, 404),
+    ]  # fmt: skip
+    for act, body, status in odd:
+        told = await alice.act(name, act, body)
+        assert (told.status_code, told.headers["content-type"]) == (status, "application/problem+json"), (act, body)
+    for path in ("/%00", "/" + "x" * 65):
+        assert (await alice.ask(path)).status_code == 422
+    for query in ({"q": "\x00"}, {"sender": "\x00"}, {"q": ""}, {"min_amount": 2**63}, {"older_than": -1}):
+        assert (await alice.ask("", **query)).status_code == 422, query
+    for place in ('["2026-01-01T00:00:00Z",1,"\\u0000"]', '["2026-01-01T00:00:00",1,"cs_1"]', "[]", "nonsense"):
+        told = await alice.ask("", cursor=base64.urlsafe_b64encode(place.encode()).decode())
+        assert told.status_code == 422, place
+    assert await alice.queue(q="%'\\ ü") == []
 
 
 async def test_pages_show_every_case_once_while_others_are_worked_on(house: House, alice: Seat) -> None:

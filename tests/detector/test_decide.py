@@ -97,3 +97,17 @@ def test_what_was_turned_away_or_refused_is_an_attempt_only() -> None:
     )  # fmt: skip
     assert not event(refused).admitted
     assert event(degraded(gift(), NOW, "fault")).admitted
+
+
+def test_what_was_waived_holds_no_more_and_stays_on_record() -> None:
+    rules = policy.read(HOLDS + BLOCKS + NULLS)
+    activity, waived = remember(rules, []), {"rule:holds": "rl_1", "rule:blocks": "rl_1", "degraded:nulls": "rl_2"}
+    freed = decide(gift(amount=10, ip="y", look=3), activity, rules, NOW, waived=waived)
+    assert (freed.verdict, [hit.waived_by for hit in freed.hits]) == (Verdict.APPROVE, ["rl_1"])
+    assert freed.reasons == ["rule:holds"]
+    both = decide(gift(amount=10, look=3), activity, rules, NOW, waived=waived)
+    assert (both.verdict, [hit.waived_by for hit in both.hits]) == (Verdict.APPROVE, ["rl_1", "rl_2"])
+    new = decide(gift(amount=10, ip="x", look=3), activity, rules, NOW, waived=waived)
+    assert (new.verdict, [hit.waived_by for hit in new.hits]) == (Verdict.HOLD, ["rl_1", None])
+    blocked = decide(gift(amount=100, ip="y", look=3), activity, rules, NOW, waived=waived)
+    assert (blocked.verdict, [hit.waived_by for hit in blocked.hits]) == (Verdict.BLOCK, ["rl_1", None])

@@ -331,3 +331,9 @@ async def test_a_client_is_shown_no_gift_of_another(house: House, door: httpx.As
     assert [(one.recipient, one.gifts) for one in mine.graph.edges] == [("y", 1)]
     assert {(one.recipient, one.gifts) for one in everything.graph.edges} == {("y", 2), ("z", 1)}
     assert (await door.get("/v1/decisions/g1/explanation", headers=keys["other"])).status_code == 404
+
+
+async def test_a_zero_byte_is_refused_and_no_fault_of_ours(door: httpx.AsyncClient) -> None:
+    for path in ("decisions/a%00b/explanation", "cases/a%00b/explanation", "cases/a/explanation?gift=a%00"):
+        answer = await door.get(f"/v1/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid"), path

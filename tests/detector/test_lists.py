@@ -18,6 +18,7 @@ from detector.decide import decide
 from detector.gift import Gift, Hit, Opinion, Verdict, micros, stamp
 from detector.list_work import add, remove
 from detector.lists import FOR_EVER, NONE, Entry, Lists
+from detector.shadow import as_listed
 from detector.verify import verify
 from tests.support import (
     CREDIT,
@@ -282,15 +283,19 @@ async def test_lists_are_live_on_four_workers_with_the_next_batch(four: tuple[st
 
 async def test_an_entry_ends_at_its_expiry_by_the_databases_clock(house: House) -> None:
     a, b = await house.org(amount=100 * CREDIT), await house.org()
-    now = await house.pool.fetchval("select clock_timestamp()")
-    until = now + timedelta(seconds=2)
-    await put(house, "block", "org", a, expires_at=stamp(until))
-    found = []
-    while await house.pool.fetchval("select clock_timestamp()") < until + timedelta(milliseconds=50):
+    seen: set[tuple[bool, str]] = set()
+    for span in (1, 4, 16):  # on a busy machine the first may be over before a gift is sent
+        until = await house.pool.fetchval("select clock_timestamp()") + timedelta(seconds=span)
+        await put(house, "block", "org", a, expires_at=stamp(until))
+        found = []
+        while await house.pool.fetchval("select clock_timestamp()") <= until:
+            found.append(await house.sent(a, b, 1))
         found.append(await house.sent(a, b, 1))
-    found.append(await house.sent(a, b, 1))
-    rows = await house.pool.fetch("select at, verdict from detector.decisions where left(id, -2) = any($1)", found)
-    assert {(row["at"] < until, row["verdict"]) for row in rows} == {(True, "block"), (False, "approve")}
+        rows = await house.pool.fetch("select at, verdict from detector.decisions where left(id, -2) = any($1)", found)
+        seen |= {(row["at"] < until, row["verdict"]) for row in rows}
+        if len(seen) > 1:
+            break
+    assert seen == {(True, "block"), (False, "approve")}
 
 
 @pytest.mark.parametrize(
@@ -415,3 +420,11 @@ async def test_the_audit_is_for_auditors_page_by_page(database: str) -> None:
 def test_nothing_listed_costs_no_lookup() -> None:
     assert NONE.hits(gift(), NOW) == [] and NONE.allowed(gift(), NOW) is None
     assert lists.waive([], "x") == []
+
+
+def test_a_challengers_hold_counts_as_the_lists_of_then_let_it() -> None:
+    row = {**WHOLE, "id": "g1.1", "at": datetime.fromtimestamp(NOW / 10**6, UTC)}
+    then, later = entry("allow", "ip", "10.0.0.1", until=NOW + 1), entry("allow", "ip", "10.0.0.1", NOW + 1)
+    assert as_listed(row, Verdict.HOLD, Lists(1, [then])) is Verdict.APPROVE
+    assert as_listed(row, Verdict.HOLD, Lists(1, [later])) is Verdict.HOLD
+    assert as_listed(row, Verdict.BLOCK, Lists(1, [then])) is Verdict.BLOCK

@@ -111,7 +111,7 @@ def test_what_changes_of_a_model_is_shown() -> None:
         ('claim = "30"', "review: claim = '30'; write a span from"),
         ('claim = "8d"', 'review: claim = \'8d\'; write a span from "1s" to "7d"'),
         ("claim = 30", "review: claim = 30;"),
-        ("four_eyes = -1", "review: four_eyes = -1; write the amount in micro-credits"),
+        ("four_eyes = -1", "review: four_eyes = -1; write the amount (micro-credits)"),
         ("four_eyes = 1.5", "review: four_eyes = 1.5"),
         ("four_eyes = true", "review: four_eyes = True"),
         (f"four_eyes = {2**63}", "review: four_eyes = 9223372036854775808"),

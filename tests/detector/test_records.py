@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from detector.list_work import add, remove
 from detector.policy import ReviewTerms
 from detector.verify import check, verify
 from ledger.rulings import Rulings
-from tests.support import CREDIT, House, rule
+from tests.support import CREDIT, ROOT, House, open_house, rule
 
 ANN, BOB, LENA = Person("ann", False), Person("bob", False), Person("lena", True)
 TERMS = ReviewTerms(four_eyes=50 * CREDIT)
@@ -171,3 +172,54 @@ async def test_an_event_that_was_harmed_breaks_no_comparison(worked: asyncpg.Con
     edited = {one.seq for one in (await verify(worked)).findings if one.what == "edited"}
     rows = await worked.fetch("select seq from log.events where body = 'no json'")
     assert edited == {row["seq"] for row in rows} and len(edited) > 5
+
+
+async def test_labels_of_before_the_log_are_told_to_it_by_the_migration(database: str) -> None:
+    conn = await asyncpg.connect(database)
+    await conn.execute(
+        "insert into detector.labels (gift_id, fraud, source, author, sender, recipient, at, excess) "
+        "select 'g' || nr, nr % 2 = 0, 'charge\"back é', 'ann', 'a', 'b', now(), 0 from generate_series(1, 60000) nr"
+    )
+    assert len((await verify(conn)).findings) == 60_000
+    text = (ROOT / "detector/sql/migrations/0008_samples.sql").read_text()
+    await conn.execute(text[text.index("do $$") :])
+    report = await verify(conn)
+    assert (report.events, report.findings) == (60_000, [])
+    await conn.close()
+
+
+async def test_all_who_tell_the_log_at_once_never_wait_in_a_circle(database: str) -> None:
+    """Gates that hold and draw, labels, list changes and walks of the log, side by side: no deadlock, a whole log."""
+    policy = "[review]\nsample = 0.5\n" + rule("large", "amount > 50000000")
+    async with open_house(database, policy, size=12) as house:
+        orgs = [await house.org(amount=10_000 * CREDIT) for _ in range(6)]
+        sent: list[str] = []
+
+        async def send(nr: int) -> None:
+            for turn in range(15):
+                sent.append(await house.sent(orgs[nr], orgs[(nr + 1 + turn % 3) % 6], (60 if turn % 3 else 1) * CREDIT))
+
+        async def label() -> None:
+            while len(sent) < 80:
+                some = [(gift, Label(gift, len(gift) % 2 == 0, "report")) for gift in sent[-6:]]
+                async with house.pool.acquire() as conn, conn.transaction():
+                    await log.append(conn, labels.events(some, await labels.note(conn, some, "shop"), "shop"))
+                await asyncio.sleep(0)
+
+        async def change(nr: int) -> None:
+            while len(sent) < 80:
+                async with house.pool.acquire() as conn:
+                    entry = await add(conn, "allow", Listed("ip", f"10.0.0.{nr}", "why"), "lena")
+                    await remove(conn, entry.id, "lena")
+
+        async def watch() -> None:
+            async with house.pool.acquire() as conn:
+                while len(sent) < 80:
+                    assert (await verify(conn)).findings == []
+
+        await asyncio.gather(*[send(nr) for nr in range(6)], label(), label(), change(1), change(2), watch())
+        async with house.pool.acquire() as conn:
+            report = await verify(conn)
+        assert report.findings == []
+        kinds = {row["kind"] for row in await house.pool.fetch("select distinct kind from log.events")}
+        assert {"case.opened", "sample.drawn", "label.told", "list.added", "list.removed"} <= kinds

@@ -202,6 +202,10 @@ class Proxy:
                 if self.how == "before it arrives":
                     return
                 above.write(sent)
+                while not has_rows(sent):
+                    more = await reader.read(65_536)
+                    sent += more
+                    above.write(more)
                 await above.drain()
                 if self.how == "after it is done":
                     await done.wait()
@@ -214,15 +218,21 @@ class Proxy:
     ) -> None:
         while told := await below.read(65_536):
             if cut.is_set():
-                done.set()
+                if b"COMMIT\x00" in told:
+                    done.set()
                 continue  # and tell nobody
             writer.write(told)
             await writer.drain()
 
 
 def is_commit(sent: bytes) -> bool:
-    """The simple query that ends a transaction."""
-    return sent[:1] == b"Q" and sent[5:11].lower() == b"commit"
+    """The simple query that ends a transaction, alone or after COPYs."""
+    return sent[:1] == b"Q" and sent[5 : 1 + int.from_bytes(sent[1:5])].lower().endswith(b"commit\x00")
+
+
+def has_rows(sent: bytes) -> bool:
+    """Whether the rows of every COPY before the commit are there, each ended by a CopyDone."""
+    return sent.count(b"c\x00\x00\x00\x04") >= sent.count(b" from stdin ")
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import pytest
 
+from detector.verify import verify
 from ledger.errors import Conflict
 from tests.support import CREDIT, MEDIUM, REVIEWED, House, Seat, Worker, again, gather, open_door, open_house, seat
 
@@ -165,4 +166,6 @@ async def consistent(house: House, names: list[str]) -> None:
         " or (c.ended_at is null) <> (c.waiting > 0)"
     )
     assert wrong == 0
+    async with house.pool.acquire() as conn:
+        assert (await verify(conn)).findings == []
     await house.reconcile()

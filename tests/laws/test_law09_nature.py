@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.tracing import trace
 from tests.support import House, examples, open_house
 
 NATURE = ("origin", "root_id", "priority", "expires_at", "giftable", "giftable_at", "rooted_at")
@@ -100,6 +101,10 @@ async def traced(house: House) -> None:
             name,
         )
         assert total + gone == rows[name]["amount"]
+        async with house.pool.acquire() as conn:
+            tree = await trace(conn, name)
+        assert sum(tree.totals.values()) == rows[name]["amount"], "a trace leaves out no unit"
+        assert all(one.amount + one.came_back == sum(one.fates.values()) for one in tree.nodes)
     await house.reconcile()
 
 

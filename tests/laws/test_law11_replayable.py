@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass
@@ -168,3 +169,18 @@ async def test_an_explanation_leaves_a_gate_as_it_was(house: House, parcel: byte
 
 def states(house: House) -> dict[str, Any]:
     return dict(house.works.detector.activity.states)
+
+
+async def test_an_explanation_waits_for_no_gate(house: House, parcel: bytes) -> None:
+    """Somebody holds every lock that judging takes; what is explained is the snapshot of before."""
+    await house.activate(POLICIES[1])
+    await house.promote(parcel)
+    a, b = await house.org(amount=1_000 * CREDIT), await house.org()
+    gift = await house.sent(a, b, CREDIT)
+    async with house.pool.acquire() as conn, conn.transaction():
+        await conn.execute("select from detector.keys for update")
+        await conn.execute("select from ledger.orgs for update")
+        await conn.execute("select from detector.cases for update")
+        await conn.execute("select detector.lists_seen()")
+        told = await asyncio.wait_for(Explainer(house.pool).explain([f"{gift}.1"]), 60)
+    assert told.replayed

@@ -306,6 +306,10 @@ async def test_the_openapi_page_lists_every_route_with_its_body(desk: Desk) -> N
         POST /v1/orgs/{org_id}/grants
         POST /v1/orgs/{org_id}/consume
         POST /v1/grants/{grant_id}/revoke
+        GET /v1/grants/{grant_id}/trace
+        GET /v1/receivables
+        POST /v1/transfers/{transfer_id}/reversals
+        GET /v1/transfers/{transfer_id}/reversals
         POST /v1/score
         POST /v1/score/batch
         POST /v1/outcomes

@@ -152,18 +152,6 @@ async def test_a_consumption_is_posted_once(http: httpx.AsyncClient, house: Hous
     assert (await balance(http, house, "a"))["available"] == 7
 
 
-async def test_revoking_takes_what_is_there_and_later_what_comes_back(http: httpx.AsyncClient, house: House) -> None:
-    await house.org("a")
-    await house.org("b")
-    grant = await issue(http, "a", 10)
-    sent = await house.sent("a", "b", 4)
-    assert (await http.post(f"/v1/grants/{grant['id']}/revoke")).json()["revoked"] == 6
-    assert (await http.post(f"/v1/grants/{grant['id']}/revoke")).json()["code"] == "conflict"
-    await house.cancel("a", sent)
-    assert (await balance(http, house, "a"))["available"] == 0
-    assert (await house.reconcile())["revoked"] == 10
-
-
 # --- what may be gifted ---
 
 
@@ -312,6 +300,53 @@ async def statement(http: httpx.AsyncClient, reader: dict[str, str], as_of: date
     return found
 
 
+async def test_a_statement_tells_what_will_have_expired(http: httpx.AsyncClient, house: House) -> None:
+    await house.org("a")
+    await house.org("b")
+    soon, never = await issue(http, "a", 30, expires_at=later(days=2)), await issue(http, "a", 50)
+    await house.sent("a", "b", 10)
+    await http.post("/v1/orgs/a/consume", json={"amount": 4, "id": "use"})
+    reader = await new_key(house.pool, "reader", "a")
+    now = datetime.now(UTC)
+    tomorrow, later_on = [await statement(http, reader, now + timedelta(days=days)) for days in (1, 3)]
+    assert (tomorrow["available"], tomorrow["reserved"], tomorrow["expired"]) == (66, 10, 0)
+    assert (later_on["available"], later_on["reserved"], later_on["expired"]) == (50, 10, 16)
+    booked = [one for one in later_on["entries"] if one["kind"] == "expire"]
+    assert [(one["grant_id"], one["account"], one["amount"]) for one in booked] == [
+        (soon["id"], "expired", 16), (soon["id"], "available", -16),
+    ]  # fmt: skip
+    assert {one["at"] for one in booked} == {soon["expires_at"]} and soon["id"] != never["id"]
+    await http.post("/v1/orgs/a/consume", json={"amount": 6, "id": "use2"})
+    assert (await statement(http, reader, now + timedelta(days=3)))["expired"] == 10, "use releases what was booked"
+    last = await statement(http, reader, datetime(9999, 12, 31, tzinfo=UTC))
+    assert last["available"] == 50, "what never expires is there on the last of days"
+
+
+async def test_writing_off_changes_no_statement(http: httpx.AsyncClient, house: House) -> None:
+    await house.org("a")
+    await issue(http, "a", 30, expires_at=later(hours=2))
+    await house.pass_time(3 * 3600)
+    reader = await new_key(house.pool, "reader", "a")
+    moments = [datetime.now(UTC) + timedelta(hours=hours) for hours in (-2, -0.5, 0, 5)]
+    before = [await statement(http, reader, moment) for moment in moments]
+    assert await house.expire() == 1
+    assert [await statement(http, reader, moment) for moment in moments] == before
+
+
+async def test_a_statement_since_a_moment_opens_with_what_was_there(http: httpx.AsyncClient, house: House) -> None:
+    await house.org("a")
+    await house.org("b")
+    await issue(http, "a", 30)
+    await house.sent("a", "b", 10)
+    since = datetime.now(UTC)
+    await http.post("/v1/orgs/a/consume", json={"amount": 4, "id": "use"})
+    reader = await new_key(house.pool, "reader", "a")
+    told = await statement(http, reader, datetime.now(UTC), since=since.isoformat())
+    assert told["opening"] == {"available": 20, "reserved": 10} and told["since"] == since.isoformat()[:-6] + "Z"
+    assert (told["issued"], told["consumed"], told["available"], told["reserved"]) == (0, 4, 16, 10)
+    assert {one["kind"] for one in told["entries"]} == {"consume"}
+
+
 async def test_statement_lines_page_and_name_what_they_are_about(http: httpx.AsyncClient, house: House) -> None:
     await house.org("a")
     await house.org("b")
@@ -348,6 +383,8 @@ async def test_a_statement_refuses_what_it_cannot_read(http: httpx.AsyncClient, 
         {"cursor": "2027-01-01T00:00:00~x~1"},
         {"cursor": "2027-01-01T00:00:00Z~x~99999"},
         {"limit": 501},
+        {"since": "2027-01-01T00:00:00"},
+        {"since": "2027-01-02T00:00:00Z", "as_of": "2027-01-01T00:00:00Z"},
     ):
         told = await http.get(f"{BOOKS}/statement", headers=reader, params=params)
         assert (told.status_code, told.json()["code"]) == (422, "invalid"), (params, told.text)

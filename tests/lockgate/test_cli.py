@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from detector.policy import DEFAULT
+from tests.support import open_house
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "lockgate.cli"]
@@ -187,3 +188,27 @@ def test_a_report_makes_no_database_where_there_is_none(lockgate: Run, tmp_path:
     message = lockgate("reconcile", status=1, DATABASE_URL="", LOCKGATE_HOME=str(tmp_path / "nowhere")).stderr
     assert "there is no database in" in message and "LOCKGATE_HOME" in message
     assert not (tmp_path / "nowhere").exists()
+
+
+# --- traces ---
+
+
+def test_a_trace_shows_where_credits_went(lockgate: Run, database: str, tmp_path: Path) -> None:
+    async def play() -> tuple[str, str]:
+        async with open_house(database) as house:
+            a, b = await house.org("acme"), await house.org("bob")
+            root = await house.grant(a, 100_000_000)
+            gift = await house.sent(a, b, 40_000_000)
+            await house.pass_time(3_601)
+            await house.settle()
+            return root, gift
+
+    with asyncio.Runner() as runner:
+        root, gift = runner.run(play())
+    told = lockgate("trace", root).stdout
+    assert "60 unspent, 40 gifted on" in told and "40 gifted to bob on" in told and gift in told
+    assert max(map(len, told.splitlines())) <= 100
+    assert answer(lockgate("trace", gift, "--json"))["grants"][1]["unspent"] == 40_000_000
+    assert answer(lockgate("trace", "bob", "--json", "--svg", "bob.svg"))["kind"] == "org"
+    assert (tmp_path / "bob.svg").read_text().startswith("<svg")
+    assert "grant, org or transfer 'nosuch' does not exist" in lockgate("trace", "nosuch", status=1).stderr

@@ -27,7 +27,8 @@ from lockgate.serve import StartError, prepare
 from models import artifact, files
 from tests.support import CREDIT, NEVER_FIRES, ROOT, House
 from training.features import features
-from training.fit import Wish, fit
+from training.fit import fit
+from training.lesson import Wish
 from training.simulate import START, simulate
 
 JUDGES = NEVER_FIRES + '[model]\nname = "champion"\n'

@@ -158,8 +158,8 @@ def test_a_gift_without_exactly_one_fitting_answer_is_a_fault(
 
 
 SUMS = {
-    "unbalanced_postings": 0, "orgs_off": 0, "grants_off": 0, "transfers_off": 0, "reserved": 0, "in_lock": 0,
-    "balances": 5, "issued": 5, "consumed": 0, "expired": 0, "revoked": 0, "balanced": True,
+    "unbalanced_postings": 0, "orgs_off": 0, "grants_off": 0, "transfers_off": 0, "roots_off": 0, "reserved": 0,
+    "in_lock": 0, "balances": 5, "issued": 5, "consumed": 0, "expired": 0, "revoked": 0, "balanced": True,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -13,16 +14,17 @@ from detector.feature_table import HASH, NAMES
 from models import artifact
 from models.model import Model
 from models.reference import Reference, check
-from training.drift import DAY_US, Drift, Window, drifts, reference, sparkline
+from training.chance import chance, lasting, weekend
+from training.drift import DAY_US, Drift, Window, days_of, drifts, reference, sparkline, verdict_days
 from training.errors import TrainingError
 from training.features import features
-from training.fit import matrix
+from training.lesson import matrix
 from training.simulate import simulate
 from training.thresholds import verdicts
 
 MONDAY = 20_458 * DAY_US  # 2026-01-05
 COLUMNS = tuple(f"column{number}" for number in range(12))
-STREAMS, MOST = 40, 6  # at the 3 % seen, more than 6 of 40 come once in some 4,000 runs
+STREAMS, MOST = 40, 3  # at the 1 % asked for, more than 3 of 40 come once in some 1,500 runs
 
 
 def stream(seed: int, days: int = 21, parties: int = 80) -> Window:
@@ -99,8 +101,24 @@ def test_a_wave_of_frauds_moves_score_and_verdicts(seed: int) -> None:
     whole = stream(seed)
     now = part(whole, 14, 21)
     scores = now.scores.copy()
-    scores[::4] = 0.95
+    scores[::3] = 0.95
     assert {"score", "verdicts"} <= alarms(later(whole, judged(replace(now, scores=scores))))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_burst_of_one_day_is_no_drift(seed: int) -> None:
+    """A day whose every gift is held: beyond chance as days go, and gone once that day is left out."""
+    whole = stream(seed)
+    now = part(whole, 14, 21)
+    scores = np.where((now.at - MONDAY) // DAY_US == 16, 0.95, now.scores)
+    burst = judged(replace(now, scores=scores))
+    known = reference(COLUMNS, part(whole, 0, 14))
+    days, place = days_of(burst.at)
+    mixes = np.array(known["verdict_days"]), verdict_days(burst.verdicts, place, len(days))
+    then, after = (np.pad(mix, ((0, 0), (0, 1))) for mix in mixes)
+    weekends = weekend(map(date.fromisoformat, known["days"])), weekend(days)
+    assert chance(then, after, *weekends) < 1e-4 < lasting(then, after, *weekends, 0.01)
+    assert "verdicts" not in alarms(drifts(known, COLUMNS, burst))
 
 
 def test_the_reference_adds_up_and_an_artifact_takes_it() -> None:
@@ -162,9 +180,9 @@ def test_a_real_column_that_falls_silent_is_an_alarm(model: Model) -> None:
 
 @pytest.mark.soak
 def test_worlds_without_a_shift_raise_no_more_alarms_than_stated(model: Model) -> None:
-    """A fortnight beside a week; at the 3 % that are stated more than 14 of 200 come once in some 1,000 soaks."""
+    """A fortnight beside a week; at the 1 % asked for more than 7 of 200 come once in some 900 soaks."""
     raised = [alarms(drifts(known, NAMES, now)) for known, now in soaked(model)]
-    assert sum(map(bool, raised)) <= 14, raised
+    assert sum(map(bool, raised)) <= 7, raised
 
 
 def soaked(model: Model) -> Iterator[tuple[Reference, Window]]:

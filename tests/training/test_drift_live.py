@@ -24,7 +24,8 @@ from models.artifact import Content
 from tests.support import CREDIT, House, limit, new_key, open_door, open_house, rule
 from training import history, recorded
 from training.features import features
-from training.fit import Wish, fit, matrix
+from training.fit import fit
+from training.lesson import Wish, matrix
 
 POLICY = (
     '[model]\nname = "champion"\nhold_at = 1.0\nblock_at = 1.0\n'

@@ -16,7 +16,8 @@ from models import artifact
 from training.engine import engine
 from training.errors import TrainingError
 from training.features import features
-from training.fit import Wish, fit
+from training.fit import fit
+from training.lesson import Wish
 from training.score import score_history
 from training.simulate import START, simulate
 

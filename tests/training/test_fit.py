@@ -21,7 +21,8 @@ from training import surprises
 from training.errors import TrainingError
 from training.evaluate import average_precision
 from training.features import features
-from training.fit import Wish, fit, matrix
+from training.fit import fit
+from training.lesson import Wish, matrix
 from training.score import score_history, verdicts
 from training.simulate import START, simulate
 from training.split import frauds

@@ -24,7 +24,8 @@ from models import artifact, files
 from models.artifact import Content
 from tests.support import CREDIT, NEVER_FIRES, open_house
 from training.features import features
-from training.fit import Wish, fit
+from training.fit import fit
+from training.lesson import Wish
 from training.nightly import LOCK, succeed
 from training.simulate import START, simulate
 

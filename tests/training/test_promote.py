@@ -16,11 +16,13 @@ from detector.feature_table import HASH, NAMES
 from models import artifact
 from models.calibration import Platt
 from models.model import Model
-from training import promote, promotion
+from training import promotion, sound
 from training.errors import TrainingError
 from training.features import features
-from training.fit import Wish, fit, matrix
+from training.fit import fit
 from training.judged import Judged, families, segments
+from training.lesson import Wish, matrix
+from training.ruling import Ruling
 from training.simulate import START, simulate
 
 AS_OF = START + timedelta(days=50)
@@ -74,7 +76,7 @@ def weak(world: World) -> Model:
     return world.model(world.content("weak", iterations=5))
 
 
-def refused(ruling: promote.Ruling) -> set[str]:
+def refused(ruling: Ruling) -> set[str]:
     return {one.gate for one in ruling.refusals if not one.gate.startswith("latency")}
 
 
@@ -162,9 +164,19 @@ class Slow(Model):
 def test_a_slow_challenger_is_refused(world: World, champion: Model) -> None:
     slow = Slow(**{one.name: getattr(champion, one.name) for one in fields(Model)})
     gates = {one.gate for one in promotion.ruling(slow, champion, world.judged()).refusals}
-    assert {"latency, one, ratio", "latency, batch, ratio"} <= gates
-    speeds = {"challenger": {"one": (promote.ONE_US + 1, 0.0), "batch": (1.0, 1.0)}}
-    assert [one.passed for one in promote.quick(speeds)] == [False, True]
+    assert {"latency, one", "latency, batch"} <= gates
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "passes"),
+    [(1_001.0, None, False), (900.0, None, True), (110.0, 5.0, True), (130.0, 5.0, False), (900.0, 500.0, True),
+     (1_001.0, 900.0, False)],
+)  # fmt: skip
+def test_how_long_a_score_may_take(ours: float, theirs: float | None, passes: bool) -> None:
+    """Trees may follow a model that takes no time, within the gate's budget; nothing may take a millisecond."""
+    speeds = {"challenger": {"one": (ours, 0.0), "batch": (1.0, 1.0)}}
+    speeds |= {"champion": {"one": (theirs, 0.0), "batch": (1.0, 1.0)}} if theirs else {}
+    assert [one.passed for one in sound.quick(speeds)] == [passes, True]
 
 
 class Excusing(Model):

@@ -21,7 +21,7 @@ from lockgate import cli
 from tests.support import CREDIT, House, limit, open_house, rule
 from training import history, recorded
 from training.features import features
-from training.fit import matrix
+from training.lesson import matrix
 from training.split import weights
 
 POLICY = rule("big", f"amount >= {50 * CREDIT}") + limit("pair", "pair", "1h", count=3)

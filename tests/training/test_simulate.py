@@ -18,8 +18,6 @@ from typer.testing import CliRunner
 from detector.gift import Gift
 from lockgate.cli import app as front_door
 from training import history
-from training.cli import START as CLI_START
-from training.cli import app, write
 from training.errors import TrainingError
 from training.simulate import START, simulate
 from training.simulate_drafts import CENT, drafts, fillings
@@ -27,6 +25,8 @@ from training.simulate_labels import labels
 from training.simulate_orgs import CREDIT, DAY, IDENTITIES, TIERS, customers
 from training.simulate_purses import LOCK, Purse, kept
 from training.simulate_typologies import LOOKALIKES, NAMES, TRUTH, TYPOLOGIES
+from training.terminal import START as CLI_START
+from training.terminal import write
 
 CONTEXT = ("ip", "device", "fingerprint", "tier", "recipient_tier", "identity", "sender_age_s", "recipient_age_s")
 CONTEXT += ("sender_available", "topup_age_s", "same_owner", "promo_amount", "young_amount")
@@ -312,7 +312,7 @@ def test_a_draft_beyond_the_purse_is_cut_or_bought() -> None:
 
 
 def run(*words: str) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, ["simulate", *words])
+    done = CliRunner().invoke(front_door, ["simulate", *words])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout, done.stderr
 

@@ -74,11 +74,11 @@ class Trip:
         words = ("--as-of", as_of.isoformat(), "--out", name, "--false-holds", "0.01", "--quiet")
         return self.lockgate("train", *given, *words)
 
-    async def send(self, sender: str, amount: int, **context: str) -> dict[str, Any]:
+    async def send(self, sender: str, recipient: str, amount: int, **context: str) -> dict[str, Any]:
         """A gift over HTTP, and the decision on it."""
         self.sent += 1
         headers = {**self.keys[sender], "Idempotency-Key": f"k{self.sent}"}
-        body = {"recipient": "bob", "amount": amount, **context}
+        body = {"recipient": recipient, "amount": amount, **context}
         told = await self.door.post("/v1/billing/credits/transfer", json=body, headers=headers)
         assert told.status_code == 201, told.text
         gift = told.json()["id"]
@@ -91,7 +91,7 @@ class Trip:
         named: list[str] = []
         async with asyncio.timeout(60):
             while len(named) < IN_A_ROW:
-                decision = await self.send("ann", CREDIT)
+                decision = await self.send("ann", "cal", CREDIT)
                 named = [*named, name] if str(decision["model"]).startswith(f"{name}@") else []
 
     async def take(self, step: str, name: str) -> None:
@@ -136,19 +136,22 @@ class Trip:
         by = ("--history", "world.parquet", "--history", "live.parquet")
         return self.lockgate("models", "promote", name, *by, "--quiet", fails=fails)
 
+    async def gifts(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """An old customer's small gifts to another, and a burst with which a new org empties a promotion to a third."""
+        calm = [await self.send("ann", "cal", CREDIT + number) for number in range(CALM)]
+        bad = [await self.send("eve", "bob", 900 * CREDIT, ip="198.51.100.9", device="d-eve") for _ in range(BAD)]
+        return calm, bad
+
     async def give(self) -> None:
-        """An old customer's small gifts, and a burst with which a new org empties a promotion."""
-        calm = [await self.send("ann", CREDIT + number) for number in range(CALM)]
-        bad = [await self.send("eve", 900 * CREDIT, ip="198.51.100.9", device="d-eve") for _ in range(BAD)]
+        """Nobody knows yet which of them are bad."""
+        calm, bad = await self.gifts()
         assert all(0 <= one["score"] <= 1 for one in calm + bad)
         assert "approve" in {one["verdict"] for one in calm}
         self.bad = [one["gift"] for one in bad]
 
     async def hold(self) -> None:
         """The same again: whoever was taught holds it, for the model's reason alone."""
-        calm = [await self.send("ann", CREDIT + number) for number in range(CALM)]
-        bad = [await self.send("eve", 900 * CREDIT, ip="198.51.100.9", device="d-eve") for _ in range(BAD)]
-        print([one["score"] for one in calm], [one["score"] for one in bad])
+        calm, bad = await self.gifts()
         assert "approve" in {one["verdict"] for one in calm}
         held = [one for one in bad if one["verdict"] != "approve"]
         assert held and all(hit["by"] == "model" for one in held for hit in one["hits"])
@@ -177,7 +180,7 @@ class Trip:
         """The process beside the gates scores what they decided."""
         async with asyncio.timeout(60):
             while not await self.house.pool.fetchval("select count(*) from detector.shadow_scores where fault is null"):
-                await self.send("ann", CREDIT)
+                await self.send("ann", "cal", CREDIT)
         listed = {one["name"]: one for one in self.lockgate("models", "list")["models"]}
         assert listed[name]["roles"] == ["challenger"] and listed[name]["shadow"]["decisions"] > 0
 
@@ -186,7 +189,7 @@ class Trip:
 async def trip(database: str, tmp_path: Path) -> AsyncIterator[Trip]:
     async with open_house(database, JUDGES) as house:
         long_ago = datetime.now(UTC) - timedelta(days=400)
-        for name in ("ann", "bob"):
+        for name in ("ann", "bob", "cal"):
             await house.org(name, amount=10_000 * CREDIT, created_at=long_ago)
         await house.org("eve", amount=2 * 900 * BAD * CREDIT, origin="promo")
         keys = {name: await new_key(house.pool, "owner", name) for name in ("ann", "eve")}

@@ -62,7 +62,7 @@ JOURNEYS = {
         40, ("freeze the sender", "a day", "settle"), ("pending", "pending", "pending", "held"), left(960, 40), left(0)
     ),
     "its credits are revoked on the way": Journey(
-        40, ("revoke the grant", "a day", "settle"), ("pending", "pending", "pending", "returned"), left(0), left(0)
+        40, ("revoke the grant", "a day", "settle"), ("pending", "returned", "returned", "returned"), left(0), left(0)
     ),
     "the recipient sends it on": Journey(
         40, ("a day", "settle", "send on", "a day", "settle"),

@@ -34,9 +34,11 @@ create index cases_ended on detector.cases (ended_at desc) where ended_at is not
 create index cases_merged on detector.cases (merged_into) where merged_into is not null;
 create index cases_claimed on detector.cases (claimed_until) where claimed_by is not null;
 
+-- case_gifts and case_keys refer to cases, which are never deleted; a foreign key would be checked in the gate's commit, by a
+-- plan of its own from when the tables were empty.
 create table detector.case_gifts (
     decision_id text collate "C" primary key,
-    case_id text collate "C" not null references detector.cases,
+    case_id text collate "C" not null,
     kind text collate "C" not null check (kind in ('hold', 'sample')),
     gift_id text collate "C" not null,
     sender text collate "C" not null,
@@ -63,7 +65,7 @@ create index case_gifts_gift on detector.case_gifts (gift_id);
 
 create table detector.case_keys (
     key text collate "C",
-    case_id text collate "C" references detector.cases,
+    case_id text collate "C" not null,
     at timestamptz not null,
     primary key (key, case_id)
 );
@@ -171,23 +173,46 @@ create trigger cases_kept before delete or truncate on detector.cases
 -- one case each, and the next openers, never wait in a circle. Then, in a fresh snapshot: which cases share the keys.
 create function detector.lock_cases(wanted text[], leaving text[], since timestamptz)
 returns table (key text, at timestamptz, case_id text, opened_at timestamptz, gifts integer, busy boolean)
-language plpgsql as $$
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+-- By index alone, and in this order (which is what the limits are for): a plan made while the tables are young would read
+-- them whole once they are not.
+declare
+    near text[];
 begin
     perform pg_advisory_xact_lock(4471860392154873021);
-    perform from detector.cases c
-    where c.ended_at is null and c.id in (
-        select k.case_id from detector.case_keys k where k.key = any(wanted)
-        union all
-        select g.case_id from detector.case_gifts g where g.gift_id = any(leaving) and g.standing = 'waiting')
-    order by c.id for no key update;
+    near := array(
+        select k.case_id from unnest(wanted) as w (key) cross join lateral (
+            select * from detector.case_keys k where k.key = w.key) k
+        union
+        select g.case_id from unnest(leaving) as l (gift) cross join lateral (
+            select * from detector.case_gifts g where g.gift_id = l.gift and g.standing = 'waiting') g);
+    perform from detector.cases c where c.id = any(near) and c.ended_at is null order by c.id for no key update;
     return query
     select k.key, k.at, c.id, c.opened_at, c.gifts, c.proposed or coalesce(c.claimed_until > clock_timestamp(), false)
-    from detector.case_keys k join detector.cases c on c.id = k.case_id
-    where k.key = any(wanted) and k.at > since and c.ended_at is null;
+    from unnest(wanted) as w (key)
+    cross join lateral (select * from detector.case_keys k where k.key = w.key and k.at > since limit 1000) k
+    cross join lateral (select * from detector.cases c where c.id = k.case_id and c.ended_at is null limit 1) c;
+end $$;
+
+-- Gather cases into others, one each: their gifts and keys move, their rulings and notes stay theirs.
+create function detector.merge_cases(olds text[], news text[], now timestamptz) returns void
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    update detector.case_gifts g set case_id = p.new from unnest(olds, news) as p (old, new) where g.case_id = p.old;
+    with gone as (
+        delete from detector.case_keys k using unnest(olds, news) as p (old, new) where k.case_id = p.old
+        returning k.key, p.new, k.at
+    )
+    insert into detector.case_keys as k (key, case_id, at) select gone.key, gone.new, max(gone.at) from gone group by 1, 2
+    on conflict (key, case_id) do update set at = greatest(k.at, excluded.at);
+    update detector.cases c set ended_at = merge_cases.now, merged_into = p.new, version = c.version + 1, waiting = 0,
+        at_risk = 0, expected_loss = 0, deadline = null, claimed_by = null, claimed_until = null
+    from unnest(olds, news) as p (old, new) where c.id = p.old;
 end $$;
 
 -- Sum up cases from their gifts; one in which nothing waits any more ends. Returns those that ended by this.
-create function detector.recount_cases(ids text[], now timestamptz) returns setof text language plpgsql as $$
+create function detector.recount_cases(ids text[], now timestamptz) returns setof text
+language plpgsql set enable_seqscan = off as $$
 declare
     over text[];
 begin

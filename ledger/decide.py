@@ -1,0 +1,158 @@
+"""What the ledger decides about a batch: earlier answer → parties → identity → funds → the detector's verdict. Pure.
+
+Requests are decided in order of arrival, each on what those before it left of the Book (laws 2, 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from detector.contract import Decision, Gift, Sitting
+from ledger import answers, store
+from ledger.credits import Grant, Org, Slice, cut
+from ledger.transfers import FIRST_STATUS, Answer, Request, Status
+
+PROMOTIONAL = frozenset({"promo", "free_tier"})
+YOUNG_US = 7 * 86_400_000_000
+
+
+@dataclass(slots=True)
+class Book:
+    """What the gate gathered, and what the batch has spent of it so far."""
+
+    now: int
+    lock_s: int
+    orgs: dict[str, Org]
+    answers: dict[tuple[str, str], Any]
+    grants: dict[str, list[Grant]]
+    available: dict[str, int] = field(default_factory=dict)
+
+    def spend(self, org_id: str, slices: list[Slice]) -> None:
+        """Take slices from the front of an org's grants, which they were cut from in order."""
+        for piece in slices:
+            piece.grant.available -= piece.amount
+            self.available[org_id] -= piece.amount
+        used_up = len(slices) if slices[-1].grant.available == 0 else len(slices) - 1
+        del self.grants[org_id][:used_up]
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """What the batch decided about one request: its answer, and what to record for it."""
+
+    request: Request
+    answer: Answer
+    decision: Decision | None = None
+    status: Status | None = None
+    slices: Sequence[Slice] = ()
+
+
+class Weighed(Struct, frozen=True, gc=False):
+    """A request that is new and between orgs that exist: its gift, what pays for it, and why it may not be sent."""
+
+    request: Request
+    gift: Gift
+    slices: list[Slice] | None
+    refusal: tuple[str, Answer] | None
+
+
+def decide(piece: Sequence[Request], book: Book, sitting: Sitting) -> list[Outcome]:
+    return [one for wave in sitting.waves(piece) for one in decide_wave(wave, book, sitting)]
+
+
+def decide_wave(wave: Sequence[Request], book: Book, sitting: Sitting) -> list[Outcome]:
+    """One wave, in order of arrival: earlier answer → parties → identity → funds → detector. The model looks once."""
+    weighed = [weigh(request, book) for request in wave]
+    sitting.look([(one.gift, one.request.at) for one in weighed if isinstance(one, Weighed) and not one.refusal])
+    return [judge(one, book, sitting) if isinstance(one, Weighed) else one for one in weighed]
+
+
+def weigh(request: Request, book: Book) -> Weighed | Outcome:
+    """What the ledger itself has to say of one request: its answer, or the gift that it makes."""
+    earlier = book.answers.get((request.sender, request.key))
+    if earlier is not None:
+        return Outcome(request, answers.earlier(request, earlier))
+    outcome = refuse_unknown(request, book)
+    if outcome:
+        book.answers[request.sender, request.key] = answers.kept(outcome.answer, request.body_hash)
+        return outcome
+    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
+    slices = cut(book.grants[request.sender], request.amount)
+    gift = gift_of(request, book, slices or [])
+    return Weighed(request, gift, slices, answers.refusal(request, sender, recipient, slices))
+
+
+def refuse_unknown(request: Request, book: Book) -> Outcome | None:
+    """There is nobody to judge where a party does not exist."""
+    if request.sender not in book.orgs:
+        return Outcome(request, answers.problem(403, "unknown_sender", f"org {request.sender!r} does not exist"))
+    if request.recipient not in book.orgs:
+        detail = f"recipient {request.recipient!r} does not exist; check the org id"
+        return Outcome(request, answers.problem(422, "unknown_recipient", detail))
+    return None
+
+
+def judge(one: Weighed, book: Book, sitting: Sitting) -> Outcome:
+    """Refuse what may not be sent, ask the detector about the rest, and reserve what it admits."""
+    outcome = ask(one, book, sitting)
+    book.answers[one.request.sender, one.request.key] = answers.kept(outcome.answer, one.request.body_hash)
+    return outcome
+
+
+def ask(one: Weighed, book: Book, sitting: Sitting) -> Outcome:
+    request, slices = one.request, one.slices
+    if one.refusal:
+        reason, answer = one.refusal
+        return Outcome(request, answer, sitting.turn_away(one.gift, reason, at=request.at))
+    decision = sitting.decide(one.gift, at=request.at)
+    if decision.refused:
+        return Outcome(request, answers.rate_limited(decision), decision)
+    status = FIRST_STATUS[decision.verdict.word]
+    if status is Status.BLOCKED or slices is None:
+        return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status)
+    book.spend(request.sender, slices)
+    return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status, slices)
+
+
+def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
+    """The facts of a gift as the ledger knows them at its moment."""
+    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
+    now = book.now if request.at is None else request.at
+    topped: int | None = None
+    promo = young = 0
+    for grant, amount in slices:
+        if grant.origin == "purchase":
+            rooted = store.micros(grant.rooted_at)
+            topped = rooted if topped is None else max(topped, rooted)
+            if rooted > now - YOUNG_US:  # a charge-back may still take them
+                young += amount
+        elif grant.origin in PROMOTIONAL:
+            promo += amount
+    owner = sender.owner
+    return Gift(
+        request.id,
+        request.sender,
+        request.recipient,
+        request.amount,
+        request.payload_hash,
+        request.ip,
+        request.device,
+        sender.tier,
+        recipient.tier,
+        sender.identity,
+        age_s(sender.created_at, now),
+        age_s(recipient.created_at, now),
+        book.available[request.sender],
+        None if topped is None else max(0, now - topped) // 1_000_000,
+        owner is not None and owner == recipient.owner,
+        promo_amount=promo,
+        young_amount=young,
+    )
+
+
+def age_s(since: datetime, now: int) -> int:
+    return max(0, now - store.micros(since)) // 1_000_000

@@ -1,0 +1,1 @@
+select * from ledger.revocations where grant_id = $1 and whole

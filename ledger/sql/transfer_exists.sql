@@ -1,0 +1,1 @@
+select id from ledger.transfers where id = $1

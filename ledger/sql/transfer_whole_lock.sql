@@ -1,0 +1,1 @@
+select * from ledger.transfers where id = $1 for update
