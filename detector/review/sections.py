@@ -111,7 +111,9 @@ def cause_lines(text: Text, cause: Cause, width: int, ink: Ink) -> None:
         if words:
             wrapped(text, f"false alarms: {words}" if words is cause.false_alarms else words, width, style)
     if cause.seen:
-        seen = "   ".join(f"{name} = {value_of(name, value)}" for name, value in cause.seen.items())
+        # No-break spaces keep a name beside its value.
+        facts = (f"{name} = {value_of(name, value)}" for name, value in cause.seen.items())
+        seen = "  ".join(fact.replace(" ", "\u00a0") for fact in facts)
         wrapped(text, f"saw {seen}", width, ink.accent)
 
 
@@ -131,12 +133,13 @@ def model(text: Text, said: ModelSaid, width: int, ink: Ink) -> None:
     if said.score is not None:
         text.append_text(scale(said, width, ink))
     most = max((abs(one.contribution) for one in said.contributions), default=0)
-    room = 12 if width < 60 else 24
+    room = 8 if width < 60 else 14
     for one in said.contributions[:MOST_CONTRIBUTIONS]:
         tone = ink.bad if one.contribution > 0 else ink.good
         text.append(f"  {one.contribution:+.2f} ", tone)
         text.append(f"{bar(abs(one.contribution) / most if most else 0, room):{room}} ", tone)
-        rest = textwrap.wrap(one.words, max(12, width - room - 10)) or [one.feature]
+        words = one.words.removesuffix("; raises the score").removesuffix("; lowers the score")  # its sign says so
+        rest = textwrap.wrap(words, max(12, width - room - 10)) or [one.feature]
         text.append(rest[0] + "\n", ink.ink)
         for more in rest[1:]:
             text.append(" " * (room + 9) + more + "\n", ink.ink)
@@ -159,7 +162,9 @@ def scale(said: ModelSaid, width: int, ink: Ink) -> Text:
             line.stylize(named, place, place + 1)
             line = line[:place] + Text("┃", named) + line[place + 1 :]
     line.append(" 1 ", ink.soft).append(f" {score:.3f}\n", f"bold {tone}")
-    marks = [f"{word} from {at:g}" for word, at in (("hold", said.hold_at), ("block", said.block_at)) if at is not None]
+    marks = [
+        f"{word} from {at:.3g}" for word, at in (("hold", said.hold_at), ("block", said.block_at)) if at is not None
+    ]
     return line.append(f"  {', '.join(marks)}\n" if marks else "", ink.soft)
 
 
