@@ -10,7 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from detector.case_shapes import Case, CaseFile, CaseGift, Explanation
-from detector.review import graph, sections
+from detector.review import drawing, graph, sections, why
 from detector.review.told import DARK, Ink, credits
 
 SECTIONS = ("why", "timeline", "graph", "gifts", "notes", "audit")
@@ -208,7 +208,7 @@ class CaseView(Vertical):
         if not isinstance(told, Explanation):
             return self.unexplained(gift, told, width)
         if name == "why":
-            return sections.why(told, gift, width, ink)
+            return why.why(told, gift, width, ink)
         if name == "timeline":
             return sections.timeline(told.timeline, gift.id, self.now, width, ink)
         return graph.drawn(told.graph, gift.sender, gift.recipient, width, ink)
@@ -219,5 +219,5 @@ class CaseView(Vertical):
         text = Text(f"{credits(gift.amount)} credits", f"bold {ink.ink}")
         text.append(f"  {gift.sender} → {gift.recipient}\n", ink.ink)
         text.append(f"{gift.verdict}: {', '.join(gift.reasons)}\n\n", ink.warn)
-        sections.wrapped(text, fault or "reading why …", width, ink.soft, indent=0)
+        drawing.wrapped(text, fault or "reading why …", width, ink.soft, indent=0)
         return text

@@ -26,7 +26,7 @@ from detector.case_shapes import (
     Ruling,
     Turn,
 )
-from detector.review import filters, graph, plans, sections, told
+from detector.review import filters, graph, plans, sections, told, why
 from detector.review.errors import Conflict, NotThere, Usage
 from detector.review.filters import Filters
 from detector.review.terminal import opened
@@ -205,7 +205,7 @@ def explanation(**more: Any) -> Explanation:
 
 @pytest.mark.parametrize("width", [40, 46, 100])
 def test_why_tells_causes_model_turns_and_likes(width: int) -> None:
-    text = sections.why(explanation(), held("g"), width, PLAIN).plain.replace("\u00a0", " ")
+    text = why.why(explanation(), held("g"), width, PLAIN).plain.replace("\u00a0", " ")
     for words in (
         "HOLD",
         "shared_ip",
@@ -229,7 +229,7 @@ def test_why_tells_causes_model_turns_and_likes(width: int) -> None:
 
 def test_without_a_model_the_note_says_so() -> None:
     said = ModelSaid(None, None, None, None, [], "the generation names no model")
-    text = sections.why(explanation(model=said), None, 46, PLAIN).plain
+    text = why.why(explanation(model=said), None, 46, PLAIN).plain
     assert "the generation names no model" in text and "0.8" not in text
 
 
