@@ -45,7 +45,7 @@ def measure(plan: Plan, directory: Path | None, say: Say) -> dict[str, Any]:
         with set_up(plan, dsn, say) as bench:
             sha256 = model.serve(bench.gate, artifact)
             with beside(bench.gate, [sys.executable, "-m", "bench.sleeping", str(SLEEP_S)]):
-                pace = max(1.0, round(PACE * bench.lap("single", 1.0, FIND_S).rate, 1))
+                pace = max(1.0, round(PACE * bench.lap("single", FIND_S, FIND_S).rate, 1))
                 bench.plan = replace(plan, pace=pace)
                 say(f"warmed up; gifts are due at {pace:,.0f}/s")
                 found = list(rounds(bench, plan, artifact, say))
