@@ -59,8 +59,8 @@ async def fill(conn: asyncpg.Connection, senders: list[tuple[str, str]]) -> None
 
 
 def raised(text: str) -> str:
-    """The policy without its model; out of reach are the ceilings of its limits, what its blocking rules ask, and to how
-    many orgs one must have sent for a rule to hold."""
+    """The policy without its model; out of reach are the ceilings of its limits, what its blocking rules ask, and to
+    how many orgs one must have sent for a rule to hold."""
     text = re.sub(r"^\[model\]\n(\w+ = .*\n)+", "", text, flags=re.M)
     ceilings = re.compile(r"^((?:count|value) = )([\d_]+)$", re.M)
     text = ceilings.sub(lambda line: f"{line[1]}{higher(line[2])}", text)
