@@ -50,7 +50,7 @@ async def fill(conn: asyncpg.Connection, senders: list[tuple[str, str]]) -> None
     born = datetime.now(UTC) - AGE
     purchase = Issue(GRANT, "purchase")
     async with conn.transaction():
-        orgs = [(org, "standard", "full", None, born) for org, _ in senders]
+        orgs = [(org, "standard", "full", None, born, None) for org, _ in senders]
         await conn.executemany(store.SQL["org_add"], orgs)
         keys = [(digest(key), "bench", "owner", org) for org, key in senders]
         await conn.executemany(store.SQL["api_key_add"], keys)

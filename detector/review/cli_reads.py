@@ -15,7 +15,7 @@ import typer
 from msgspec import structs
 
 from detector.case_shapes import Case, CaseFile, CaseGift, Explanation
-from detector.review import graph, sections
+from detector.review import graph, sections, why
 from detector.review.cli_ends import (
     AsJson,
     CaseId,
@@ -144,7 +144,7 @@ def section(part: str, file: CaseFile, now: datetime, width: int) -> Any:
 
 def explained_as(part: str, told: Explanation, gift: CaseGift, now: datetime, width: int) -> Any:
     if part == "why":
-        return sections.why(told, gift, width, PLAIN)
+        return why.why(told, gift, width, PLAIN)
     if part == "timeline":
         return sections.timeline(told.timeline, gift.id, now, width, PLAIN)
     return graph.drawn(told.graph, gift.sender, gift.recipient, width, PLAIN)

@@ -10,7 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from detector.case_shapes import Case, CaseFile, CaseGift, Explanation
-from detector.review import graph, sections
+from detector.review import drawing, graph, sections, why
 from detector.review.told import DARK, Ink, credits
 
 SECTIONS = ("why", "timeline", "graph", "gifts", "notes", "audit")
@@ -45,6 +45,10 @@ class CaseView(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="case")
+        # Kept, not looked for: an answer may arrive while the screen is being taken down.
+        self.head, self.tabs, self.words, self.body = (
+            Static(id="head"), Static(id="tabs"), Static(id="text"), Body(id="body"),
+        )  # fmt: skip
         self.file: CaseFile | None = None
         self.brief: Case | None = None
         self.blank = False
@@ -57,10 +61,10 @@ class CaseView(Vertical):
         self.now = datetime.now(UTC)
 
     def compose(self) -> ComposeResult:
-        yield Static(id="head")
-        yield Static(id="tabs")
-        with Body(id="body"):
-            yield Static(id="text")
+        yield self.head
+        yield self.tabs
+        with self.body:
+            yield self.words
 
     @property
     def gift(self) -> CaseGift | None:
@@ -79,7 +83,7 @@ class CaseView(Vertical):
         self.brief = case
         if self.case != case.id:
             if self.file is not None or not self.blank:
-                self.query_one("#text", Static).update("")
+                self.words.update("")
                 self.blank = True
             self.file, self.told, self.marked, self.at = None, {}, frozenset(), 0
         self.draw_head()
@@ -104,16 +108,16 @@ class CaseView(Vertical):
 
     def empty(self, words: str) -> None:
         self.file, self.brief, self.told = None, None, {}
-        self.query_one("#head", Static).update("", layout=False)
-        self.query_one("#tabs", Static).update("", layout=False)
-        self.query_one("#text", Static).update(Text(words, self.ink.soft))
+        self.head.update("", layout=False)
+        self.tabs.update("", layout=False)
+        self.words.update(Text(words, self.ink.soft))
         self.blank = False
 
     # --- turning ---
 
     def turn_to(self, section: int) -> None:
         self.section = section % len(SECTIONS)
-        self.query_one("#body").scroll_home(animate=False)
+        self.body.scroll_home(animate=False)
         self.draw()
 
     def turn_gift(self, by: int) -> None:
@@ -121,13 +125,13 @@ class CaseView(Vertical):
             self.at = max(0, min(self.at + by, len(self.file.gifts) - 1))
             self.draw()
             if self.section == GIFTS:
-                body = self.query_one("#body")
+                body = self.body
                 top = body.scroll_offset.y
                 line = self.at * 2
                 if line < top or line + 2 > top + body.size.height:
                     body.scroll_to(y=line if line < top else line + 2 - body.size.height, animate=False)
             else:
-                self.query_one("#body").scroll_home(animate=False)
+                self.body.scroll_home(animate=False)
 
     def mark(self) -> None:
         gift = self.gift
@@ -161,7 +165,7 @@ class CaseView(Vertical):
             width = max(20, self.size.width - 2)
             rulings = self.file.rulings if self.file else ()
             told = sections.head(self.brief, rulings, self.now, self.me, width, self.ink)
-            self.query_one("#head", Static).update(told, layout=False)
+            self.head.update(told, layout=False)
 
     def draw_tabs(self) -> None:
         if self.brief is None:
@@ -172,7 +176,7 @@ class CaseView(Vertical):
             text.append(f"{number + 1}", ink.soft)
             text.append(name, f"bold underline {ink.accent}" if here else ink.ink).append(" ")
         text.append(self.which(), ink.soft)
-        self.query_one("#tabs", Static).update(text, layout=False)
+        self.tabs.update(text, layout=False)
 
     def which(self) -> str:
         """Which gift of how many; or how many are marked."""
@@ -183,8 +187,8 @@ class CaseView(Vertical):
 
     def draw_body(self) -> None:
         if self.file is not None:
-            width = max(20, self.query_one("#body").size.width - 3)
-            self.query_one("#text", Static).update(self.text(self.file, width))
+            width = max(20, self.body.size.width - 3)
+            self.words.update(self.text(self.file, width))
 
     def text(self, file: CaseFile, width: int) -> Text:
         name, now, ink = SECTIONS[self.section], self.now, self.ink
@@ -204,7 +208,7 @@ class CaseView(Vertical):
         if not isinstance(told, Explanation):
             return self.unexplained(gift, told, width)
         if name == "why":
-            return sections.why(told, gift, width, ink)
+            return why.why(told, gift, width, ink)
         if name == "timeline":
             return sections.timeline(told.timeline, gift.id, self.now, width, ink)
         return graph.drawn(told.graph, gift.sender, gift.recipient, width, ink)
@@ -215,5 +219,5 @@ class CaseView(Vertical):
         text = Text(f"{credits(gift.amount)} credits", f"bold {ink.ink}")
         text.append(f"  {gift.sender} → {gift.recipient}\n", ink.ink)
         text.append(f"{gift.verdict}: {', '.join(gift.reasons)}\n\n", ink.warn)
-        sections.wrapped(text, fault or "reading why …", width, ink.soft, indent=0)
+        drawing.wrapped(text, fault or "reading why …", width, ink.soft, indent=0)
         return text

@@ -155,7 +155,8 @@ class Line(Dialog):
 class Page(Dialog):
     """A text of many lines."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "keep", show=False, priority=True)]
+    # Not a priority binding: it would overtake letters that were typed before it.
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "keep", show=False)]
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):

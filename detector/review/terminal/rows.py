@@ -36,8 +36,9 @@ def row(case: Case, now: datetime, me: str | None, width: int, ink: Ink, here: s
     second = Text(" " * 2)
     for flag, sign in ((case.proposed, "⚑ "), (case.escalated, "▲ "), (case.kind == "sample", "◇ ")):
         second.append(sign if flag else "", ink.warn)
-    room = max(8, width // 2 - 2)
-    second.append(some(case.reasons, 2) if width >= WIDE else cut(some(case.reasons), room), base)
+    # Most reasons are rules: only what is none says what it is.
+    reasons = some([name.removeprefix("rule:") for name in case.reasons], 2 if width >= WIDE else 1)
+    second.append(cut(reasons, max(8, width - 24 if width >= WIDE else width // 2 - 2)), base)
     second.append(f"  {some(case.senders)} → {some(case.recipients)}", ink.soft)
     for line in (first, second):
         line.no_wrap = True

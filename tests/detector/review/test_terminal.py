@@ -68,7 +68,7 @@ def only(case: Case) -> Filters:
 async def test_a_case_from_the_queue_to_its_end(office: Office) -> None:
     case = await office.held(gifts=2)
     async with sitting(office.desk("alice"), only(case)) as screen:
-        await screen.sees("alice · analyst", case.id, "nobody has claimed it", "rule:medium", "200")
+        await screen.sees("alice · analyst", case.id, "nobody has claimed it", "medium", "200")
         await screen.press("c")
         await screen.sees("claimed by you", "It is yours until", "● you")
         await screen.press("n")

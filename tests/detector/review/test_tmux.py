@@ -76,7 +76,9 @@ async def terminal(office: Office, who: str, home: Path, size: str, *words: str)
 async def test_a_case_is_worked_from_the_keyboard(office: Office, tmp_path: Path, size: str, look: str) -> None:
     case = await office.held(gifts=2)
     async with terminal(office, "alice", tmp_path, size, look, "--find", f"sender:{case.senders[0]}") as screen:
-        first = await screen.sees("alice · analyst", case.id, r"\d+h \d\dm left", "nobody has claimed it", "HOLD")
+        first = await screen.sees(
+            "alice · analyst", case.id, r"\d+h \d\dm left", "nobody has claimed it", "HOLD", "q quit"
+        )
         width, height = map(int, size.split("x"))
         assert len(first.splitlines()) == height and max(map(len, first.splitlines())) <= width
         assert "release" in first.splitlines()[-1] and "quit" in first.splitlines()[-1]
