@@ -77,7 +77,7 @@ async def test_a_case_is_worked_from_the_keyboard(office: Office, tmp_path: Path
     case = await office.held(gifts=2)
     async with terminal(office, "alice", tmp_path, size, look, "--find", f"sender:{case.senders[0]}") as screen:
         first = await screen.sees(
-            "alice · analyst", case.id, r"\d+h \d\dm left", "nobody has claimed it", "HOLD", "q quit"
+            "alice · analyst", case.id, r"\d+h \d\dm left", "nobody has claimed it", "HOLD", r"q quit\s*\Z"
         )
         width, height = map(int, size.split("x"))
         assert len(first.splitlines()) == height and max(map(len, first.splitlines())) <= width
