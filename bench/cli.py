@@ -82,10 +82,10 @@ def shadowing(
     ] = None,
     orgs: Annotated[int, typer.Option(min=2, hidden=True)] = FULL.orgs,
 ) -> None:
-    """What a challenger that sleeps five seconds a call costs the gifts: p99 and throughput with it over without."""
+    """What a challenger that sleeps five seconds a call costs the gifts: latencies with it over without, at a pace."""
     from bench.shadow import measure as pairs
 
-    plan = replace(FULL, rounds=rounds or (1 if quick else 5), seconds=seconds or (0.5 if quick else 4.0), orgs=orgs)
+    plan = replace(FULL, rounds=rounds or (1 if quick else 12), seconds=seconds or (1.0 if quick else 8.0), orgs=orgs)
     told = sure(lambda: pairs(plan, model, progress(time.monotonic())))
     if as_json:
         print(json.dumps(told, indent=2))

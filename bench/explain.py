@@ -38,15 +38,17 @@ CASES = (Path(__file__).parent / "explain_cases.sql").read_text()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`past` gifts of 30 days between `orgs`, `cases` open ones, `shown` of held gifts that are looked at."""
+    """`past` gifts of 30 days between `orgs`, `cases` open ones, `shown` of held gifts that are looked at. The default
+    policy holds enough of them where the past is busy; `helped`, a rule holds all."""
 
     orgs: int = 2_000
     past: int = 200_000
     cases: int = 10_000
     shown: int = 40
+    helped: bool = False
 
 
-QUICK = Plan(orgs=60, past=2_000, cases=300, shown=6)
+QUICK = Plan(orgs=60, past=2_000, cases=300, shown=6, helped=True)
 
 
 @dataclass(slots=True)
@@ -78,7 +80,7 @@ def measure(plan: Plan, directory: Path | None, say: Say) -> dict[str, Any]:
 
 async def fill(conn: asyncpg.Connection, plan: Plan) -> str:
     """The past, the cases and the default policy; the key of an analyst."""
-    await store.add_policy(conn, DEFAULT.read_text(encoding="utf-8") + HOLDS, "bench")
+    await store.add_policy(conn, DEFAULT.read_text(encoding="utf-8") + HOLDS * plan.helped, "bench")
     await conn.execute("select setseed($1)", SEED)
     await conn.execute(HISTORY, plan.past, plan.orgs)
     await conn.execute(KEYS)

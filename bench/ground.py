@@ -22,6 +22,9 @@ from lockgate.migrate import migrate
 from lockgate.postgres import binaries, with_database
 
 RAISE, CEILING = 10**6, 10**18
+ASKED = re.compile(r"(>=?\s*)([\d_]+)")
+# Within seconds every org of a closed loop has sent to more orgs than an honest one does in a day.
+FAN_OUT = re.compile(r"(sender_recipients_\w+\s*>=?\s*)([\d_]+)")
 # Old enough to be nobody's new org, and to have cleared; too young to be dormant.
 AGE = timedelta(days=20)
 GRANT = 10**14
@@ -47,7 +50,7 @@ async def fill(conn: asyncpg.Connection, senders: list[tuple[str, str]]) -> None
     born = datetime.now(UTC) - AGE
     purchase = Issue(GRANT, "purchase")
     async with conn.transaction():
-        orgs = [(org, "standard", "full", None, born) for org, _ in senders]
+        orgs = [(org, "standard", "full", None, born, None) for org, _ in senders]
         await conn.executemany(store.SQL["org_add"], orgs)
         keys = [(digest(key), "bench", "owner", org) for org, key in senders]
         await conn.executemany(store.SQL["api_key_add"], keys)
@@ -56,14 +59,15 @@ async def fill(conn: asyncpg.Connection, senders: list[tuple[str, str]]) -> None
 
 
 def raised(text: str) -> str:
-    """The policy without its model; the ceilings of its limits, and what its blocking rules ask, out of reach."""
+    """The policy without its model; out of reach are the ceilings of its limits, what its blocking rules ask, and to
+    how many orgs one must have sent for a rule to hold."""
     text = re.sub(r"^\[model\]\n(\w+ = .*\n)+", "", text, flags=re.M)
     ceilings = re.compile(r"^((?:count|value) = )([\d_]+)$", re.M)
     text = ceilings.sub(lambda line: f"{line[1]}{higher(line[2])}", text)
     for rule in tomllib.loads(text).get("rule", []):
-        if rule["verdict"] == "block":
-            when = re.sub(r"(>=?\s*)([\d_]+)", lambda part: f"{part[1]}{higher(part[2])}", rule["when"])
-            text = text.replace(rule["when"], when)
+        asked = ASKED if rule["verdict"] == "block" else FAN_OUT
+        when = asked.sub(lambda part: f"{part[1]}{higher(part[2])}", rule["when"])
+        text = text.replace(rule["when"], when)
     policy.read(text)
     return text
 

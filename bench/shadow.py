@@ -21,6 +21,7 @@ from typing import Any
 from bench import ground, model
 from bench.gate import Bench, Lap, Plan, Say, set_up
 from bench.report import faults, spread
+from bench.servers import BenchError
 from detector.champions import CHALLENGER
 from lockgate.postgres import throwaway
 from lockgate.shadow import beside
@@ -29,7 +30,7 @@ SLEEP_S = 5.0
 GOAL = 1.05  # times the p99 without a challenger
 PACE = 0.4  # of the rate that the gate reaches when it is asked for all it can
 UNSURE = 0.05  # how often an interval may miss the median
-FIND_S = 3.0  # for which it is asked
+FIND_S = 2.0  # for which it is asked
 ALONE, SHADOWED = "alone", "shadowed"
 # The gate and the process beside it notice a changed role within this; a sleeping challenger only when it wakes.
 NOTICE_S = 1.0
@@ -44,7 +45,7 @@ def measure(plan: Plan, directory: Path | None, say: Say) -> dict[str, Any]:
         with set_up(plan, dsn, say) as bench:
             sha256 = model.serve(bench.gate, artifact)
             with beside(bench.gate, [sys.executable, "-m", "bench.sleeping", str(SLEEP_S)]):
-                pace = round(PACE * bench.lap("single", 1.0, min(FIND_S, plan.seconds)).rate, 1)
+                pace = max(1.0, round(PACE * bench.lap("single", FIND_S, FIND_S).rate, 1))
                 bench.plan = replace(plan, pace=pace)
                 say(f"warmed up; gifts are due at {pace:,.0f}/s")
                 found = list(rounds(bench, plan, artifact, say))
@@ -61,6 +62,10 @@ def rounds(bench: Bench, plan: Plan, artifact: bytes, say: Say) -> Iterator[Roun
             model.give(bench.gate, CHALLENGER, artifact if phase == SHADOWED else None)
             time.sleep(NOTICE_S)
             laps[phase] = lap = bench.lap("single", plan.warm_s, plan.seconds)
+            if not lap.latency:
+                raise BenchError(
+                    f"no gift was answered in {plan.seconds} s: give longer --seconds, or a quieter machine"
+                )
             waits = ", ".join(f"{name} {lap.latency[f'{name}_ms']:.1f} ms" for name in ("p50", "p99"))
             say(f"round {number + 1}/{plan.rounds}  {phase:<9}{lap.rate:>8,.0f}/s, {waits}")
         yield laps

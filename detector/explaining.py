@@ -18,7 +18,8 @@ from detector.decide import FIRST
 from detector.errors import CaseUnknown, DecisionUnknown, GiftUnknown
 from detector.explain import entries_named, explanation
 from detector.neighbourhood import graph, timeline
-from detector.rebuilding import Found, Shelf, elsewhere, gather, rebuild
+from detector.rebuilding import Found, elsewhere, gather, rebuild
+from detector.shelf import Shelf
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Explainer:
             "row": row,
             "policy": await self.shelf.policy(conn, row["generation"]),
             "model": await self.shelf.model(conn, row["model"]) if row["model"] else None,
-            "found": await gather(conn, self.shelf, row, firsts[0] if firsts else None),
+            "found": await gather(conn, self.shelf, row, firsts[0] if firsts else None, client),
             "entries": await conn.fetch(store.SQL["list_entries_of"], named) if named else [],
             "timeline": await timeline(conn, parties, row["at"], gift, client),
             "graph": await graph(conn, parties, row["at"], client),

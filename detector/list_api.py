@@ -30,12 +30,13 @@ Name = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 def router(pool: asyncpg.Pool, allow: Allow) -> APIRouter:
     """The routes of lists and of the audit."""
     routes = APIRouter(prefix="/v1", tags=["lists"])
-    add_lists(routes, pool, allow)
+    add_reading(routes, pool, allow)
+    add_changes(routes, pool, allow)
     add_audit(routes, pool, allow)
     return routes
 
 
-def add_lists(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
+def add_reading(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
     @routes.get("/lists", summary="List entries, oldest first: those that count now, at a moment, or all")
     async def listing(
         authorization: Annotated[str | None, Header()] = None,
@@ -57,6 +58,8 @@ def add_lists(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
         entries = [list_work.view(row) for row in rows[:limit]]
         return json(ListPage(entries, entries[-1].id if len(rows) > limit else None))
 
+
+def add_changes(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
     @routes.post("/lists/{name}", openapi_extra=body_schema(Listed), status_code=201, summary="Put an entry on a list")
     async def add(name: ListName, request: Request) -> Response:
         author = await allow(request.headers.get("authorization"), WRITE)

@@ -6,7 +6,6 @@ without. Reading and rebuilding are apart, since only the first needs the databa
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,59 +15,23 @@ import asyncpg
 import msgspec
 from msgspec import structs
 
-from detector import serving, store
+from detector import store
 from detector.activity import HORIZON_US, Activity
 from detector.decide import FIRST
 from detector.feature_table import HASH
 from detector.gift import Gift, Opinion, micros, moment
 from detector.lists import DOMAIN, EVERYBODY, NONE, Entry, Lists, names
 from detector.parties import look_at, memory
-from detector.policy import Policy, read
+from detector.policy import Policy
 from detector.rebuilt import First, Rebuilt, gift_of, silence
 from detector.serving import Serving
+from detector.shelf import Shelf
 
 # Going over 10,000 events takes about half a second; a party with more is a hub, which no one gift turns.
 MOST_EVENTS = 10_000
 MOST_OF_KNOWN = 500  # gifts of such a one: more would take longer than they tell
 MOST_KNOWN = 3  # counterparts of the sender that are tried in place of the recipient
 MOST_SENT = 200  # gifts of the sender that they are looked for in
-MOST_KEPT = 2  # models; explanations load their own, so that they share nothing with a gate
-MOST_POLICIES = 16
-
-
-@dataclass(slots=True)
-class Shelf:
-    """The policies and models that explanations read last, each checked when it was read."""
-
-    trusted_key: str | None = None
-    policies: dict[int, Policy] = field(default_factory=dict)
-    models: dict[str, Serving] = field(default_factory=dict)
-    loading: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def policy(self, conn: asyncpg.Connection, generation: int) -> Policy | None:
-        if generation not in self.policies:
-            text = await store.policy_text(conn, generation)
-            if text is None:
-                return None
-            self.policies[generation] = read(text, generation=generation)
-            for older in list(self.policies)[:-MOST_POLICIES]:
-                del self.policies[older]
-        return self.policies[generation]
-
-    async def model(self, conn: asyncpg.Connection, name: str) -> Serving:
-        """The artifact that a decision names, as `name@beginning of its hash`."""
-        async with self.loading:
-            found = self.models.pop(name, None) or await self.load(conn, name)
-            self.models[name] = found
-            for older in list(self.models)[:-MOST_KEPT]:
-                del self.models[older]
-        return found
-
-    async def load(self, conn: asyncpg.Connection, name: str) -> Serving:
-        hashes = [row["sha256"] for row in await conn.fetch(store.SQL["model_like"], name.rpartition("@")[2])]
-        if len(hashes) != 1:
-            return Serving(None, None, "missing", f"{len(hashes)} artifacts are kept that may be {name}")
-        return await serving.load(conn, hashes[0], self.trusted_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +75,13 @@ class Found:
 # --- reading ---
 
 
-async def gather(conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any], first: Any) -> Found | str:
-    """What a decision is taken again from, or why it cannot be; `first` is the row of its gift's first look."""
+async def gather(
+    conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any], first: Any, client: str | None = None
+) -> Found | str:
+    """What a decision is taken again from, or why it cannot be; `first` is the row of its gift's first look.
+
+    A `client` is not told of counterparts that only another client's gifts went to.
+    """
     policy = await shelf.policy(conn, row["generation"])
     unjudged = unfit(row, policy)
     if policy is None or unjudged:
@@ -126,7 +94,7 @@ async def gather(conn: asyncpg.Connection, shelf: Shelf, row: Mapping[str, Any],
     elif policy.model and (silent is None or silent.hit is None):
         return "what kept its model from judging was not recorded"
     gift, until = gift_of(row, policy), (micros(row["at"]), row["seq"])
-    others = await known(conn, shelf, gift, until[0]) if gift.look == FIRST else []
+    others = await known(conn, shelf, gift, until[0], client) if gift.look == FIRST else []
     keys = Activity(policy.shapes, memory if policy.model else None).keys(gift)
     past = await before(conn, [*keys, *("o:" + other["recipient"] for other, _ in others)], until, policy)
     if isinstance(past, str):
@@ -197,10 +165,10 @@ async def busy(conn: asyncpg.Connection, keys: Sequence[str], at: int, most: int
 
 
 async def known(
-    conn: asyncpg.Connection, shelf: Shelf, gift: Gift, at: int
+    conn: asyncpg.Connection, shelf: Shelf, gift: Gift, at: int, client: str | None
 ) -> list[tuple[Mapping[str, Any], Policy | None]]:
     """The sender's latest gift to each of its latest counterparts, but those that are hubs."""
-    asked = gift.sender, moment(at - HORIZON_US), moment(at), MOST_SENT, MOST_KNOWN, gift.recipient
+    asked = gift.sender, moment(at - HORIZON_US), moment(at), MOST_SENT, MOST_KNOWN, gift.recipient, client
     rows = await conn.fetch(store.SQL["counterparts"], *asked)
     crowd = await busy(conn, ["o:" + row["recipient"] for row in rows], at, MOST_OF_KNOWN + 1)
     near = [row for row in rows if crowd["o:" + row["recipient"]] <= MOST_OF_KNOWN]

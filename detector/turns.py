@@ -7,40 +7,35 @@ bounded: a grid of where verdicts are likely to turn, then halves of the stretch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
 from detector.activity import HORIZON_US, WINDOWS_S
 from detector.case_shapes import Turn
-from detector.decide import FIRST
+from detector.decide import FIRST, SEVERITY
 from detector.expressions import ColumnType, Node
 from detector.feature_table import LARGEST
-from detector.gift import Gift, Verdict, moment, stamp
+from detector.features import FEATURES
+from detector.gift import Decision, Gift, Hit, Verdict, moment, stamp
 from detector.limits import check
+from detector.nearest import Found, aim, better, nearer, nearest
 from detector.rebuilt import Rebuilt, again, of_amount
 from detector.wording import credits, span
 
 HORIZON_S = HORIZON_US // 1_000_000
 STEPS = (64, 16, 4)  # the grid is finest near the gift: a 64th, a 16th, a quarter away, then halves and doubles
 MOST_LITERALS = 40
+AGES = ("sender_age_s", "recipient_age_s", "topup_age_s")  # facts that time alone changes
 STRANGER = "?"  # no org is called so
-Judge = Callable[[int], Verdict]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A value at which the verdict is another one, and that one."""
-
-    value: int
-    verdict: Verdict
+PAST = {Verdict.APPROVE: "approved", Verdict.HOLD: "held", Verdict.BLOCK: "blocked"}
 
 
 def turns(then: Rebuilt, known: Sequence[Gift]) -> list[Turn]:
     """One turn of each kind; `known` is the gift as it would be to counterparts that the sender knows."""
-    own = again(then).verdict
-    return [of_amounts(then, own), of_time(then, own), of_counterpart(then, own, known)]
+    decision = again(then)
+    own = decision.verdict
+    return [of_amounts(then, decision), of_time(then, decision), of_counterpart(then, own, known)]
 
 
 def unturned(recipient: str, amount: int, at: str, why: str) -> list[Turn]:
@@ -56,19 +51,22 @@ def unturned(recipient: str, amount: int, at: str, why: str) -> list[Turn]:
 # --- amount ---
 
 
-def of_amounts(then: Rebuilt, own: Verdict) -> Turn:
+def of_amounts(then: Rebuilt, decision: Decision) -> Turn:
     """The nearest amount, smaller or larger, that turns the verdict."""
-    gift = then.gift
+    gift, own, was = then.gift, decision.verdict, str(decision.gift.amount)
+    steady = fixed(then, decision, lambda name: name != "amount", counts=True)
+    least = severest(steady)
+    if own and least is own:
+        return Turn("amount", was, None, None, f"no other amount turns it: {named_all(steady)} would stop any")
 
     def judge(amount: int) -> Verdict:
         return again(then, of_amount(gift, amount)).verdict
 
     most = max(gift.amount, min(gift.sender_available or LARGEST, LARGEST))
     grid = amounts(then, most)
-    down = nearest(judge, own, gift.amount, [one for one in grid if one < gift.amount][::-1])
-    up = nearest(judge, own, gift.amount, [one for one in grid if one > gift.amount])
+    down = nearest(judge, own, gift.amount, [one for one in grid if one < gift.amount][::-1], least)
+    up = nearest(judge, own, gift.amount, [one for one in grid if one > gift.amount], least)
     found = nearer(own, down, up, gift.amount)
-    was = str(gift.amount)
     if found is None:
         reach = f"from 0.000001 to {credits(most)}"
         words = f"no other amount {reach} was found that turns it: {len(grid)} were tried"
@@ -118,15 +116,19 @@ def literals(node: Node) -> Iterator[int]:
 # --- time ---
 
 
-def of_time(then: Rebuilt, own: Verdict) -> Turn:
+def of_time(then: Rebuilt, decision: Decision) -> Turn:
     """How much later the verdict would have been another one, had nothing else happened meanwhile."""
+    own, was = decision.verdict, stamp(moment(then.at))
+    steady = fixed(then, decision, lambda name: FEATURES[name].source is None and name not in AGES, counts=False)
+    least = severest(steady)
+    if own and least is own:
+        return Turn("time", was, None, None, f"waiting does not turn it: {named_all(steady)} would stop it at any time")
 
     def judge(later_s: int) -> Verdict:
         return again(then, later_s=later_s).verdict
 
     grid = moments(then)
-    found = nearest(judge, own, 0, grid)
-    was = stamp(moment(then.at))
+    found = nearest(judge, own, 0, grid, least)
     if found is None:
         words = f"waiting does not turn it, if nothing else happens: {len(grid)} moments of 30 days were tried"
         return Turn("time", was, None, None, words)
@@ -178,52 +180,32 @@ def stranger(then: Rebuilt) -> Gift:
     return replace(then.gift, recipient=STRANGER, recipient_domain=None, same_owner=own)
 
 
-# --- the search ---
+# --- what no search can turn ---
 
-PAST = {Verdict.APPROVE: "approved", Verdict.HOLD: "held", Verdict.BLOCK: "blocked"}
+
+def fixed(then: Rebuilt, decision: Decision, steady: Callable[[str], bool], *, counts: bool) -> list[Hit]:
+    """The hits of rules that read nothing but what is steady, so that they fire whatever else changes; with `counts`,
+    also those of limits on the number of gifts and of block entries. A later look's activity holds the gift itself."""
+    if then.gift.look != FIRST:
+        return []
+    rules = {rule.name for rule in then.policy.rules if all(steady(name) for name in rule.when.columns)}
+    limits = {limit.name for limit in then.policy.limits if limit.value is None}
+    names = {"rule": rules, "degraded": rules, "limit": limits if counts else set()}
+    return [
+        hit
+        for hit in decision.hits
+        if hit.waived_by is None and (hit.name in names.get(hit.by, ()) or (counts and hit.by == "list"))
+    ]
+
+
+def severest(hits: Sequence[Hit]) -> Verdict:
+    return max((SEVERITY[hit.verdict] for hit in hits), default=Verdict.APPROVE)
+
+
+def named_all(hits: Sequence[Hit]) -> str:
+    worst = severest(hits).word
+    return ", ".join(hit.reason for hit in hits if hit.verdict == worst)
 
 
 def past(found: Found) -> str:
     return PAST[found.verdict]
-
-
-def better(own: Verdict, other: Verdict) -> bool:
-    """Whether a verdict is turned: a stopped gift's by a milder one, an approved one's by any other."""
-    return other < own if own else other is not own
-
-
-def aim(own: Verdict, other: Verdict) -> int:
-    """How far a turned verdict is from what one wants to know first: how to be approved, or what would stop it."""
-    return int(other) if own else 0
-
-
-def nearest(judge: Judge, own: Verdict, start: int, grid: Sequence[int]) -> Found | None:
-    """The value nearest to `start` in the grid's direction with a turned verdict; approval goes before a mere hold."""
-    best: tuple[int, Found] | None = None
-    before = start
-    for value in grid:
-        verdict = judge(value)
-        if better(own, verdict) and (best is None or aim(own, verdict) < aim(own, best[1].verdict)):
-            best = before, Found(value, verdict)
-            if not aim(own, verdict):
-                break
-        before = value
-    return section(judge, own, *best) if best else None
-
-
-def section(judge: Judge, own: Verdict, before: int, found: Found) -> Found:
-    """Halve the stretch between a value that does not turn and one that does, until they are neighbours."""
-    while abs(found.value - before) > 1:
-        middle = (found.value + before) // 2
-        verdict = judge(middle)
-        if better(own, verdict) and aim(own, verdict) <= aim(own, found.verdict):
-            found = Found(middle, verdict)
-        else:
-            before = middle
-    return found
-
-
-def nearer(own: Verdict, one: Found | None, other: Found | None, start: int) -> Found | None:
-    """The better turn of two: approval first, then the smaller change."""
-    both: Iterable[Found] = [found for found in (one, other) if found]
-    return min(both, key=lambda found: (aim(own, found.verdict), abs(found.value - start)), default=None)

@@ -40,6 +40,7 @@ class Org(NamedTuple):
     owner: str | None
     created_at: datetime
     available: int
+    domain: str | None
 
 
 class Grant(Struct, gc=False):

@@ -151,6 +151,8 @@ def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
         owner is not None and owner == recipient.owner,
         promo_amount=promo,
         young_amount=young,
+        sender_domain=sender.domain,
+        recipient_domain=recipient.domain,
     )
 
 

@@ -18,6 +18,7 @@ from ledger.funding import Issue, Terms
 from ledger.identity import note, platform
 from ledger.views import grant_view, org_view
 
+DOMAIN = r"^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
 Authorization = Annotated[str | None, Header()]
 Amount = Annotated[StrictInt, Field(gt=0, le=MOST, description="integer micro-credits")]
@@ -33,6 +34,7 @@ class NewOrg(Body):
     tier: str = Field("standard", pattern=PARTY)
     identity: Level = "none"
     owner: str | None = Field(None, max_length=200, description="who stands behind the org, in any stable form")
+    domain: str | None = Field(None, pattern=DOMAIN, description="that of its people's addresses; lists may name it")
 
 
 class Identity(Body):
@@ -75,7 +77,7 @@ def add_orgs(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.post("/orgs", status_code=201, summary="Create an org")
     async def create(org: NewOrg, authorization: Authorization = None) -> dict[str, Any]:
         await access.actor(authorization, "orgs:write")
-        row = await pool.fetchrow(store.SQL["org_add"], org.id, org.tier, org.identity, org.owner, None)
+        row = await pool.fetchrow(store.SQL["org_add"], org.id, org.tier, org.identity, org.owner, None, org.domain)
         if row is None:
             raise Conflict(f"org {org.id!r} exists already")
         return org_view(row)

@@ -246,6 +246,8 @@ def gift_of(transfer: Any, slices: Sequence[Any], orgs: dict[str, Any], now: dat
         seconds(now, max(tops)) if tops else None,
         sender["owner"] is not None and sender["owner"] == recipient["owner"],
         look=transfer["version"] + 1,
+        sender_domain=sender["domain"],
+        recipient_domain=recipient["domain"],
     )
 
 

@@ -42,7 +42,7 @@ def grant_view(row: Any) -> dict[str, Any]:
 
 
 def org_view(row: Any) -> dict[str, Any]:
-    keys = ("id", "tier", "identity", "frozen", "home_cell", "owner", "available", "reserved")
+    keys = ("id", "tier", "identity", "frozen", "home_cell", "owner", "domain", "available", "reserved")
     return {**{key: row[key] for key in keys}, **{key: stamp(row[key]) for key in ("identity_at", "created_at")}}
 
 

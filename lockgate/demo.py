@@ -69,7 +69,7 @@ async def make_demo(conn: asyncpg.Connection, home: Path) -> Demo:
 async def make_org(conn: asyncpg.Connection, org_id: str) -> bool:
     """True if the org was made, False if the demo made it before."""
     now = await conn.fetchval("SELECT clock_timestamp()")
-    made = await conn.fetchrow(store.SQL["org_add"], org_id, "standard", "full", OWNERS[org_id], now - AGE)
+    made = await conn.fetchrow(store.SQL["org_add"], org_id, "standard", "full", OWNERS[org_id], now - AGE, None)
     if made is None:
         org = await conn.fetchrow(store.SQL["org"], org_id)
         if org["owner"] != OWNERS[org_id]:

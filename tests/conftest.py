@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from detector.feature_table import HASH
@@ -22,6 +23,10 @@ from training.features import features
 from training.fit import fit
 from training.lesson import Wish
 from training.simulate import START, simulate
+
+# A busy machine is no fault of what is tested.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _numbers = itertools.count(1)
 

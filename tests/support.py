@@ -136,8 +136,8 @@ class House:
 
     async def org(self, name: str = "", *, identity: str = "basic", tier: str = "standard", **more: Any) -> str:
         name = name or f"org{next(_numbers)}"
-        owner, created = more.pop("owner", None), more.pop("created_at", None)
-        await self.pool.fetchrow(ledger_store.SQL["org_add"], name, tier, identity, owner, created)
+        owner, created, domain = (more.pop(fact, None) for fact in ("owner", "created_at", "domain"))
+        await self.pool.fetchrow(ledger_store.SQL["org_add"], name, tier, identity, owner, created, domain)
         if more:
             await self.grant(name, **more)
         return name

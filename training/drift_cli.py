@@ -41,8 +41,8 @@ def drift(
 ) -> None:
     """Compare recent gifts with those that a model learned from: features, nulls, the score, the verdicts.
 
-    Exit status 0: no alarm; 3: an alarm; 1: it could not be told. Of simulated weeks without a change, @@S@@ gave an
-    alarm (@@S2@@).
+    Exit status 0: no alarm; 3: an alarm; 1: it could not be told. Of simulated weeks without a change, 0.7 % gave an
+    alarm (3 of 406; 95 % interval 0.2 to 2.1 %).
     """
     with mended("drift"), progress(quiet or as_json) as step:
         now = datetime.now(UTC)

@@ -330,6 +330,7 @@ async def test_a_client_is_shown_no_gift_of_another(house: House, door: httpx.As
     assert [one.id for one in mine.timeline] == ["shop:g1"] and len(everything.timeline) == 3
     assert [(one.recipient, one.gifts) for one in mine.graph.edges] == [("y", 1)]
     assert {(one.recipient, one.gifts) for one in everything.graph.edges} == {("y", 2), ("z", 1)}
+    assert "0 the sender gave to" in mine.turns[2].words and "1 the sender gave to" in everything.turns[2].words
     assert (await door.get("/v1/decisions/g1/explanation", headers=keys["other"])).status_code == 404
 
 

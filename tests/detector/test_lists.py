@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,6 +33,7 @@ from tests.support import (
     limit,
     new_key,
     open_door,
+    open_house,
     remember,
     rule,
 )
@@ -428,3 +431,52 @@ def test_a_challengers_hold_counts_as_the_lists_of_then_let_it() -> None:
     assert as_listed(row, Verdict.HOLD, Lists(1, [then])) is Verdict.APPROVE
     assert as_listed(row, Verdict.HOLD, Lists(1, [later])) is Verdict.HOLD
     assert as_listed(row, Verdict.BLOCK, Lists(1, [then])) is Verdict.BLOCK
+
+
+async def test_a_ledger_that_asks_names_domains_and_older_gifts_keep_their_hash(database: str) -> None:
+    key = await keys(database)
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=1)
+    async with pool.acquire() as conn:
+        await store.add_policy(conn, NEVER_FIRES, "test")
+    async with open_door(database) as http:
+        body = {"kind": "domain", "value": "evil.example", "reason": "phishing"}
+        assert (await http.post("/v1/lists/block", json=body, headers=key["lead"])).status_code == 201
+
+        async def asked(name: str, **more: str) -> httpx.Response:
+            gift = {"id": name, "sender": "a", "recipient": "b", "amount": 1, **more}
+            return await http.post("/v1/score", json=gift, headers=key["service"])
+
+        first = (await asked("g1", recipient_domain="Mail.Evil.example")).json()
+        assert (first["verdict"], first["reasons"]) == ("block", ["list:block_domain"])
+        assert (await asked("g1", recipient_domain="Mail.Evil.example")).json() == first
+        assert (await asked("g1")).status_code == 422, "the domain is part of what was asked"
+        assert (await asked("g2", sender_domain="good.example")).json()["verdict"] == "approve"
+        for wrong in ("", "a b", "x\n", ".example", "a..b", "a" * 254):
+            assert (await asked("g3", sender_domain=wrong)).status_code == 422, wrong
+        assert (await asked("g4")).json()["verdict"] == "approve"
+    rows = await pool.fetch(
+        "select id, sender_domain, recipient_domain, payload_hash from detector.decisions order by id"
+    )
+    assert [tuple(row)[1:3] for row in rows] == [(None, "Mail.Evil.example"), ("good.example", None), (None, None)]
+    # As this version's forerunner hashed it, which knew of no domains.
+    named = ["ip", "device", "fingerprint", "tier", "recipient_tier", "identity", "sender_age_s", "recipient_age_s"]
+    named += ["sender_available", "topup_age_s", "same_owner", "promo_amount", "young_amount"]
+    meant = {"id": "g4", "sender": "a", "recipient": "b", "amount": 1, **dict.fromkeys(named)}
+    assert rows[2]["payload_hash"] == hashlib.sha256(json.dumps(meant, separators=(",", ":")).encode()).digest()
+    await pool.close()
+
+
+async def test_the_domain_of_an_org_is_listed_at_its_first_look_and_in_the_lock(database: str) -> None:
+    async with open_house(database) as house, open_door(database) as http:
+        platform, lead = await new_key(house.pool, "platform"), await new_key(house.pool, "lead", name="lena")
+        told = await http.post("/v1/orgs", json={"id": "evil", "domain": "mail.evil.example"}, headers=platform)
+        assert (told.status_code, told.json()["domain"]) == (201, "mail.evil.example")
+        assert (await http.post("/v1/orgs", json={"id": "x", "domain": "a b"}, headers=platform)).status_code == 422
+        sender = await house.org(amount=10)
+        gift = await house.sent(sender, "evil", 1)
+        body = {"kind": "domain", "value": "evil.example", "reason": "phishing"}
+        assert (await http.post("/v1/lists/block", json=body, headers=lead)).status_code == 201
+        assert (await house.transfer(await house.sent(sender, "evil", 1)))["status"] == "blocked"
+        await house.pass_time(3_601)
+        await house.settle()
+        assert (await house.transfer(gift))["status"] == "returned"

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from detector import policy
 from detector.case_shapes import Turn
 from detector.gift import Event, Gift, Verdict
+from detector.nearest import nearest
 from detector.rebuilt import First, Rebuilt, again, of_amount
-from detector.turns import nearest, turns
+from detector.turns import turns
 from tests.support import HOUR_US, SECOND_US, event, examples, gift, limit, remember, rule
 
 NOW = 1_000 * 24 * HOUR_US
@@ -129,6 +130,27 @@ def test_a_stranger_would_have_been_stopped() -> None:
 def test_an_unknown_recipient_turns_what_the_recipient_is_held_for() -> None:
     then = rebuilt(limit("crowd", "recipient", "1h", action="hold", count=1), event(NOW - 5, sender="z"))
     assert told(then)["counterpart"].to == "unknown"
+
+
+# --- what no search can turn ---
+
+
+def test_what_fires_whatever_the_amount_is_named_and_nothing_is_searched() -> None:
+    text = rule("tiers", "tier = 'free'") + limit("two", "sender", "1h", action="hold", count=1)
+    turns = told(rebuilt(text, event(NOW - 5, tier="free"), tier="free"))
+    assert turns["amount"].words == "no other amount turns it: limit:two, rule:tiers would stop any"
+    assert turns["time"].words == "waiting does not turn it: rule:tiers would stop it at any time"
+    assert {turn.to for turn in turns.values()} == {None}
+
+
+def test_a_hold_is_the_best_where_a_rule_holds_whatever_the_amount() -> None:
+    turn = told(rebuilt(rule("tiers", "tier is null") + rule("much", "amount >= 90", "block")))["amount"]
+    assert (turn.to, turn.verdict) == ("89", "hold")
+
+
+def test_what_time_may_turn_is_not_called_steady() -> None:
+    for when, facts in (("sender_age_s < 500", {"sender_age_s": 3}), ("sender_count_1h >= 1", {})):
+        assert told(rebuilt(rule("passing", when), event(NOW - 5), **facts))["time"].verdict == "approve"
 
 
 # --- later looks ---

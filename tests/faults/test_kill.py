@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from detector.errors import PolicyMoved
-from tests.support import House, Worker, gather, new_key, open_door, open_house, workers
+from detector.verify import verify
+from tests.support import NEVER_FIRES, House, Worker, gather, new_key, open_door, open_house, rule, workers
 
 SEND = "/v1/billing/credits/transfer"
 GIFTS = 120
@@ -69,6 +70,19 @@ class Load:
         assert reserved == 3 * len(self.acknowledged)
         judged = "select count(*) from detector.decisions where recipient = $1"
         assert await self.house.pool.fetchval(judged, self.recipient) == len(self.acknowledged)
+        await self.each_held_one_waits_once()
+
+    async def each_held_one_waits_once(self) -> None:
+        """In a case, as the log tells it."""
+        held = await self.house.pool.fetch("select id from ledger.transfers where status = 'held' order by id")
+        waiting = await self.house.pool.fetch(
+            "select gift_id as id from detector.case_gifts where standing = 'waiting' order by gift_id"
+        )
+        assert held == waiting
+        told = "select sum(json_array_length(body::json -> 'gifts')) from log.events where kind in ($1, $2)"
+        assert (await self.house.pool.fetchval(told, "case.opened", "case.joined") or 0) == len(held)
+        async with self.house.pool.acquire() as conn:
+            assert (await verify(conn)).findings == []
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -76,7 +90,9 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_killing_a_worker_in_the_middle_of_load_loses_and_doubles_nothing(house: House) -> None:
+@pytest.mark.parametrize("policy", [NEVER_FIRES, rule("every", "amount > 0")], ids=["approved", "held"])
+async def test_killing_a_worker_in_the_middle_of_load_loses_and_doubles_nothing(house: House, policy: str) -> None:
+    await house.activate(policy)
     with workers(house.dsn, 2) as (victim, survivor):
         async with survivor.client() as safe:
             for round_, after in enumerate((3, 50)):

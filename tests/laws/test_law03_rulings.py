@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import httpx
@@ -96,8 +96,9 @@ async def one_outcome(
 async def test_a_storm_over_many_cases_ends_without_deadlock(four: tuple[str, list[Worker]]) -> None:
     """Senders, cancels, claims, rulings and two settlers at once on a few orgs, whose gifts gather all the time."""
     dsn, started = four
-    async with open_house(dsn, REVIEWED, lock_s=1, hold_s=2, size=10) as house:
-        doors = [worker.client() for worker in started]
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(open_house(dsn, REVIEWED, lock_s=1, hold_s=2, size=10))
+        doors = [await stack.enter_async_context(worker.client()) for worker in started]
         names = [await house.org(amount=10**9 * CREDIT) for _ in range(8)]
         seats = [await seat(doors[n % 4], house.pool, f"lead{n}", "lead") for n in range(8)]
         gifts: list[tuple[str, str]] = []
@@ -127,7 +128,7 @@ async def test_a_storm_over_many_cases_ends_without_deadlock(four: tuple[str, li
                     told: list[Any] = [await one.claim(case["id"]), await one.act(case["id"], "notes", {"text": "x"})]
                     told.append(await one.rule(case["id"], draw.choice(["release", "block", "return", "freeze"])))
                     assert {answer.status_code for answer in told} <= {200, 409}, [answer.text for answer in told]
-                await house.pool.execute("update ledger.orgs set frozen = false where frozen")
+                await gather(house.freeze(name, False) for name in names)
 
         async def settles() -> None:
             while not over.is_set():
@@ -135,18 +136,21 @@ async def test_a_storm_over_many_cases_ends_without_deadlock(four: tuple[str, li
                 await asyncio.sleep(0.005)
 
         over = asyncio.Event()
-        settlers = [asyncio.create_task(settles()) for _ in range(2)]
-        await gather([
-            *(sends(seed) for seed in range(4)), *(cancels(seed) for seed in range(2)),
-            *(reviews(one, seed) for seed, one in enumerate(seats)), asyncio.sleep(4),
-        ])  # fmt: skip
-        over.set()
-        await gather(settlers)
+        jobs = [*(sends(seed) for seed in range(4)), *(cancels(seed) for seed in range(2)), asyncio.sleep(4)]
+        jobs += [reviews(one, seed) for seed, one in enumerate(seats)]
+        async with asyncio.TaskGroup() as settlers:
+            for _ in range(2):
+                settlers.create_task(settles())
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for job in jobs:
+                        group.create_task(job)
+            finally:
+                over.set()
         ends = "select status, count(*) as n from ledger.transfers where sender = any($1) group by 1"
         found = {row["status"]: row["n"] for row in await house.pool.fetch(ends, names)}
         assert {"settled", "returned", "cancelled"} <= found.keys(), found
         await consistent(house, names)
-        await gather(door.aclose() for door in doors)
 
 
 async def consistent(house: House, names: list[str]) -> None:

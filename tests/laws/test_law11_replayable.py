@@ -15,10 +15,11 @@ from detector import labels, list_work, store
 from detector.case_shapes import Listed
 from detector.contract import Asked, Label
 from detector.explaining import Explainer
-from detector.rebuilding import Found, Shelf, rebuild
+from detector.rebuilding import Found, rebuild
 from detector.rebuilding import gather as gather_past
 from detector.rebuilt import again, differences
 from detector.scoring import Question
+from detector.shelf import Shelf
 from tests.support import CREDIT, House, Seat, gather, limit, open_door, rule, seat
 
 ORGS = 4

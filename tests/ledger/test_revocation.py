@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import Conflict, InsufficientCredits, Invalid
 from ledger.revocation import draw
-from tests.support import House, examples, gather, new_key, open_door, open_house
+from tests.support import NEVER_FIRES, House, examples, gather, new_key, open_door, open_house, rule
 
 HOUR = 3_601
 
@@ -84,6 +84,19 @@ async def test_gifts_in_the_lock_are_returned_whole_and_other_slices_go_home(hou
     assert rows == {root: (0, 0), other: (10, 0)}
     assert await available(house, a, b, c) == [10, 0, 0]
     await house.reconcile()
+
+
+async def test_a_held_gift_that_is_returned_leaves_its_case(house: House) -> None:
+    await house.activate(NEVER_FIRES + rule("odd", "amount = 5"))
+    a, b = await house.org(amount=10), await house.org()
+    held = await house.sent(a, b, 5)
+    find = (
+        "select g.standing, c.ended_at is not null from detector.case_gifts g "
+        "join detector.cases c on c.id = g.case_id where g.gift_id = $1"
+    )
+    assert tuple(await house.pool.fetchrow(find, held)) == ("waiting", False)
+    await house.revoke((await house.grants(a))[0]["id"])
+    assert tuple(await house.pool.fetchrow(find, held)) == ("returned", True)
 
 
 async def test_what_was_taken_back_is_never_cut_again(house: House) -> None:

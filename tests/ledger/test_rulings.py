@@ -308,3 +308,55 @@ async def test_small_rulings_that_add_up_take_two_as_well(house: House, door: ht
     assert file["rulings"][0]["status"] == "done"
     file = (await alice.rule(case, "release", gifts=[second])).json()
     assert file["rulings"][1]["status"] == "proposed"
+
+
+DRAWN = REVIEWED + "sample = 1.0\n"
+
+
+async def drawn(house: House, amount: int = 5) -> tuple[str, str, str]:
+    """Sender, id and case of an approved gift that was drawn for review."""
+    a, b = await house.org(amount=10 * MEDIUM), await house.org()
+    gift = await house.sent(a, b, amount)
+    assert (await house.transfer(gift))["status"] == "pending"
+    return a, gift, await case_of(house, gift)
+
+
+async def test_a_sample_is_ruled_on_without_holding_its_gift(house: House, alice: Seat) -> None:
+    await house.activate(DRAWN)
+    _, good, case = await drawn(house)
+    assert (await alice.file(case))["case"]["kind"] == "sample"
+    file = await alice.ruled(case, "release")
+    assert (file["case"]["status"], await label(house, good)) == ("ended", (False, "ruling", "alice"))
+    assert (await house.transfer(good))["status"] == "pending"
+    sender, bad, case = await drawn(house)
+    await alice.ruled(case, "block")
+    row = await house.transfer(bad)
+    assert (row["status"], row["reason"], await label(house, bad)) == (
+        "returned",
+        "ruled_block",
+        (True, "ruling", "alice"),
+    )
+    assert (await available(house, sender))[1] == 0
+    _, late, case = await drawn(house)
+    await house.pass_time(LOCK_S)
+    assert await house.settle() == 2
+    file = await alice.ruled(case, "block")
+    assert ((await house.transfer(late))["status"], file["gifts"][0]["standing"]) == ("settled", "blocked")
+    assert await label(house, late) == (True, "ruling", "alice")
+    await house.reconcile()
+
+
+async def test_a_sample_that_was_held_later_is_ruled_on_where_it_waits(house: House, alice: Seat) -> None:
+    await house.activate(DRAWN)
+    _, gift, case = await drawn(house)
+    await house.activate(rule("late", "amount > 1") + REVIEWED)
+    await house.pass_time(LOCK_S)
+    await house.settle()
+    assert (await house.transfer(gift))["status"] == "held"
+    assert (await alice.claim(case)).status_code == 200
+    told = await alice.rule(case, "block")
+    assert told.status_code == 409 and "held meanwhile" in told.json()["detail"]
+    (held_case,) = await alice.queue(kind="hold")
+    await alice.ruled(held_case["id"], "block")
+    assert (await alice.rule(case, "block")).json()["case"]["status"] == "ended"
+    await house.reconcile()

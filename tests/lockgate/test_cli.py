@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from detector.policy import DEFAULT
+from tests.ledger.test_revocation import chain
 from tests.support import open_house
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,22 +194,22 @@ def test_a_report_makes_no_database_where_there_is_none(lockgate: Run, tmp_path:
 # --- traces ---
 
 
-def test_a_trace_shows_where_credits_went(lockgate: Run, database: str, tmp_path: Path) -> None:
-    async def play() -> tuple[str, str]:
+def test_a_trace_of_five_gifts_after_a_revocation(lockgate: Run, database: str, tmp_path: Path) -> None:
+    async def play() -> tuple[str, list[str], str]:
         async with open_house(database) as house:
-            a, b = await house.org("acme"), await house.org("bob")
-            root = await house.grant(a, 100_000_000)
-            gift = await house.sent(a, b, 40_000_000)
-            await house.pass_time(3_601)
-            await house.settle()
-            return root, gift
+            root, orgs = await chain(house, 5)
+            await house.revoke(root)
+            gift = await house.pool.fetchval("select id from ledger.transfers where recipient = $1", orgs[3])
+            return root, orgs, gift
 
     with asyncio.Runner() as runner:
-        root, gift = runner.run(play())
+        root, orgs, gift = runner.run(play())
     told = lockgate("trace", root).stdout
-    assert "60 unspent, 40 gifted on" in told and "40 gifted to bob on" in told and gift in told
+    assert told.count("gifted to") == 5 and all(org in told for org in orgs)
+    assert f"0.00008 taken back, 0.00002 owed by {orgs[0]}" in told and "unspent" not in told
     assert max(map(len, told.splitlines())) <= 100
-    assert answer(lockgate("trace", gift, "--json"))["grants"][1]["unspent"] == 40_000_000
-    assert answer(lockgate("trace", "bob", "--json", "--svg", "bob.svg"))["kind"] == "org"
-    assert (tmp_path / "bob.svg").read_text().startswith("<svg")
+    found = answer(lockgate("trace", gift, "--json", "--svg", "gift.svg"))
+    assert [one["org"] for one in found["grants"]] == orgs and found["totals"]["revoked"] == 80
+    assert (tmp_path / "gift.svg").read_text().startswith("<svg")
+    assert answer(lockgate("trace", orgs[5], "--json", "--most", "3"))["kind"] == "org"
     assert "grant, org or transfer 'nosuch' does not exist" in lockgate("trace", "nosuch", status=1).stderr
