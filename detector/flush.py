@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain, repeat
-from typing import Any
-
-import asyncpg
+from typing import TYPE_CHECKING, Any
 
 from detector.gift import EPOCH, MICROSECOND
+
+if TYPE_CHECKING:
+    import asyncpg
 
 # PostgreSQL's binary COPY: a signature, rows of length-prefixed fields in network order, a trailer.
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)

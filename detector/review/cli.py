@@ -31,7 +31,7 @@ from detector.review.cli_ends import mended
 from detector.review.cli_reads import export, listing, show
 from detector.review.desk import Desk
 
-app = typer.Typer(help="The analyst's desk: read and rule on what is held.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
@@ -43,12 +43,15 @@ def review(
 ) -> None:
     """The analyst's desk: read and rule on what is held.
 
-    Without a command it opens the full-screen terminal. LOCKGATE_URL says where the service is
-    (http://127.0.0.1:8080 by default), LOCKGATE_KEY whose key asks; or keep the key in a file that only you can read,
-    ~/.config/lockgate/key or the one that LOCKGATE_KEY_FILE names.
+    Without a command it opens the full-screen terminal.
 
-    Exit status: 0 done, 1 a fault, 2 usage, 3 somebody was faster or the moment has passed, 4 proposed and waits for a
-    second person, 5 the key may not, 6 there is no such case, gift or ruling.
+    LOCKGATE_URL says where the service is (http://127.0.0.1:8080 by
+    default), LOCKGATE_KEY whose key asks. Or keep the key in a file that
+    only you can read: ~/.config/lockgate/key, or what LOCKGATE_KEY_FILE names.
+
+    Exit status: 0 done, 1 a fault, 2 usage, 3 somebody was faster or the
+    moment has passed, 4 proposed and waits for a second person, 5 the key
+    may not, 6 there is no such case, gift or ruling.
     """
     if ctx.invoked_subcommand is not None:
         return

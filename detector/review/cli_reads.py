@@ -36,9 +36,10 @@ from detector.review.cli_ends import (
 )  # fmt: skip
 from detector.review.desk import Desk
 from detector.review.errors import NotThere, ReviewError, Usage
-from detector.review.told import PLAIN, brief, holder, left_s, parsed, some, span
+from detector.review.told import PLAIN, brief, cut, holder, left_s, parsed, some, span
 
-WIDE = 200
+# What is not a terminal gets whole lines.
+WIDE = 10_000
 PARTS = ("gifts", "why", "timeline", "graph", "notes", "audit")
 Part = Annotated[list[str] | None, typer.Option("--part", help=f"Only this: {', '.join(PARTS)}; may be repeated.")]
 
@@ -151,24 +152,34 @@ def explained_as(part: str, told: Explanation, gift: CaseGift, now: datetime, wi
 
 
 def table(cases: Sequence[Case], now: datetime) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
+    names = ("case", "left", "loss", "at risk", "gifts", "claim", "from", "to", "reasons")
+    told = [line(case, now) for case in cases]
     console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
-    rows = Table(box=None, pad_edge=False, header_style=PLAIN.soft)
-    for name in ("case", "left", "loss", "at risk", "gifts", "claim", "from", "to", "reasons"):
-        rows.add_column(name, justify="right" if name in ("left", "loss", "at risk", "gifts") else "left", no_wrap=True)
-    for case in cases:
-        left = "ended" if case.status == "ended" else span(left_s(case.deadline, now))
-        marks = (
-            ("⚑" if case.proposed else "") + ("▲" if case.escalated else "") + ("◇" if case.kind == "sample" else "")
-        )
-        who = holder(case, now) or (f"→ {case.assigned_to}" if case.assigned_to else "")
-        rows.add_row(
-            case.id, left, brief(case.expected_loss), brief(case.at_risk), f"{case.waiting}/{case.gifts}",
-            f"{marks} {who}".strip(), some(case.senders), some(case.recipients), ", ".join(case.reasons),
-        )  # fmt: skip
+    widths = [max([len(name), *(cell_len(one[place]) for one in told)]) for place, name in enumerate(names[:-1])]
+    # Only reasons give way where the screen is narrow: an id that is cut is of no use.
+    room = max(8, console.width - sum(widths) - 2 * len(widths))
+    rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=PLAIN.soft)
+    for name in names:
+        rows.add_column(name, justify="right" if name in names[1:5] else "left", no_wrap=True)
+    for one in told:
+        rows.add_row(*one[:-1], cut(one[-1], room))
     console.print(rows)
+
+
+def line(case: Case, now: datetime) -> tuple[str, ...]:
+    """A case as the table's cells."""
+    left = "ended" if case.status == "ended" else span(left_s(case.deadline, now))
+    flags = ((case.proposed, "⚑"), (case.escalated, "▲"), (case.kind == "sample", "◇"))
+    marks = "".join(sign for flag, sign in flags if flag)
+    who = holder(case, now) or (f"→ {case.assigned_to}" if case.assigned_to else "")
+    return (
+        case.id, left, brief(case.expected_loss), brief(case.at_risk), f"{case.waiting}/{case.gifts}",
+        f"{marks} {who}".strip(), some(case.senders), some(case.recipients), ", ".join(case.reasons),
+    )  # fmt: skip
 
 
 def export(

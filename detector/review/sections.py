@@ -133,7 +133,7 @@ def notes(file: CaseFile, now: datetime, width: int, ink: Ink) -> Text:
         text.append(f"  {hour(note.at, now)}\n", ink.soft)
         for line in note.text.splitlines():
             wrapped(text, line, width, ink.ink)
-    return text if len(text) else Text("No notes and no rulings yet. Press n to write the first note.", ink.soft)
+    return text if len(text) else Text("No notes and no rulings yet.", ink.soft)
 
 
 def audit(file: CaseFile, now: datetime, width: int, ink: Ink) -> Text:

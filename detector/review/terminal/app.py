@@ -96,12 +96,11 @@ class ReviewApp(Acting):
             else:
                 self.stop_finding()
 
-    def on_key(self, event: object) -> None:
-        if getattr(event, "key", "") == "escape":
-            if self.screen.has_class("finding"):
-                self.stop_finding()
-            elif self.filters.words():
-                self.look_for(Filters())
+    def action_calm(self) -> None:
+        if self.screen.has_class("finding"):
+            self.stop_finding()
+        elif self.filters.words():
+            self.look_for(Filters())
 
     def stop_finding(self) -> None:
         self.screen.remove_class("finding")

@@ -62,6 +62,7 @@ GROUPS: dict[str, tuple[Key, ...]] = {
     "The queue": (
         Key("full_stop", "next", ".", "next", "the next case that nobody else holds"),
         Key("slash", "find", "/", "find", "find: sender:acme min:500 older:2h rule:shared_ip kind:sample mine …"),
+        Key("escape", "calm", "esc", "", "out of the find line; from what was found back to the whole queue"),
         Key("m", "mine", "m", "", "only mine, or all"),
         Key("o", "order", "o", "", "order: by priority, by deadline, by age"),
         Key("R", "reload", "R", "", "read everything again, now"),

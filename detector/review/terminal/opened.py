@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from detector.review import filters
@@ -17,6 +18,9 @@ def screen(desk: Desk, look: str, find: str) -> None:
     """Run the terminal until it is left."""
     # 'mine' needs the name on the key; anything else of the line is checked before the screen opens.
     me = desk.me().name if "mine" in find.split() else None
+    # Left behind by a shell or a readline, they would be believed instead of the terminal, through every resize.
+    for stale in ("COLUMNS", "LINES"):
+        os.environ.pop(stale, None)
     app = ReviewApp(desk, look, filters.read(find, me))
     app.run()
     if app.return_code:

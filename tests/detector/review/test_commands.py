@@ -47,6 +47,7 @@ async def test_a_day_at_the_desk_by_script(office: Office, review: Run) -> None:
     case = await office.held(gifts=3)
     listed = answer(await review("alice", "list", "--sender", case.senders[0], "--json"))
     assert [one["id"] for one in listed["cases"]] == [case.id] and listed["more"] is False
+    assert f"{case.id}  " in (await review("alice", "list", "--sender", case.senders[0])).stdout
     claim = await review("alice", "claim", case.id)
     assert claim.stdout.startswith(f"{case.id}: yours until ")
     again = await review("bob", "claim", case.id, "--json", status=3)
