@@ -126,4 +126,4 @@ def interval(found: Sequence[float]) -> tuple[float, float] | None:
     ordered, number = sorted(found), len(found)
     outside = list(accumulate(comb(number, below) / 2**number for below in range(number)))
     place = sum(2 * one <= UNSURE for one in outside[: number // 2])
-    return (ordered[place - 1], ordered[-place]) if place else None
+    return (round(ordered[place - 1], 3), round(ordered[-place], 3)) if place else None
