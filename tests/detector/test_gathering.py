@@ -84,23 +84,23 @@ class Naive:
     def __init__(self, most: int, busy: set[str]) -> None:
         self.most, self.busy = most, busy
         self.cases: dict[str, list[Draft]] = {}
+        self.opened: dict[str, datetime] = {}
 
     def take(self, draft: Draft) -> None:
         linked = [
             case for case, gifts in self.cases.items() if len(gifts) < self.most and any(share(draft, g) for g in gifts)
         ]
-        linked.sort(key=lambda case: (self.cases[case][0].at, case))
+        linked.sort(key=lambda case: (self.opened[case], case))
         home = next((case for case in linked if case in self.busy), linked[0] if linked else None)
         if home is None:
             home = gathering.case_id(draft)
-            self.cases[home] = []
+            self.cases[home], self.opened[home] = [], draft.at
             if int(draft.gift_id[1:]) % 3 == 0:
                 self.busy.add(home)
         for other in linked:
             fits = len(self.cases[home]) + len(self.cases[other]) < self.most
             if other != home and other not in self.busy and fits:
                 self.cases[home] += self.cases.pop(other)
-                self.cases[home].sort(key=lambda one: one.at)
         self.cases[home].append(draft)
 
 
