@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import exp, log
 from typing import Any, NamedTuple
 
-from detector.case_shapes import Alike
+from detector.explain_shapes import Alike
 from detector.gift import stamp
 
 MOST_CASES, MOST_GIFTS = 300, 2_000  # the latest that are compared

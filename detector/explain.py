@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detector.case_shapes import Cause, Contribution, Explanation, ModelSaid, Turn
+from detector.explain_shapes import Cause, Contribution, Explanation, ModelSaid, Turn
 from detector.feature_table import HASH, NAMES, TABLE
 from detector.gift import Hit, Verdict, stamp
 from detector.limits import Limit

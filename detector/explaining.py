@@ -13,10 +13,10 @@ import asyncpg
 
 from detector import store
 from detector.alike import MOST_CASES, MOST_GIFTS, Stopped, alike
-from detector.case_shapes import Alike, Explanation
 from detector.decide import FIRST
 from detector.errors import CaseUnknown, DecisionUnknown, GiftUnknown
 from detector.explain import entries_named, explanation
+from detector.explain_shapes import Alike, Explanation
 from detector.neighbourhood import graph, timeline
 from detector.rebuilding import Found, elsewhere, gather, rebuild
 from detector.shelf import Shelf

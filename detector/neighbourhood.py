@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from detector import store
-from detector.case_shapes import Edge, Graph, Node, Past
+from detector.explain_shapes import Edge, Graph, Node, Past
 from detector.gift import stamp
 
 BEFORE, AFTER = timedelta(days=30), timedelta(days=7)

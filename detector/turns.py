@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec.structs import replace
 
 from detector.activity import HORIZON_US, WINDOWS_S
-from detector.case_shapes import Turn
 from detector.decide import FIRST, SEVERITY
+from detector.explain_shapes import Turn
 from detector.expressions import ColumnType, Node
 from detector.feature_table import LARGEST
 from detector.features import FEATURES

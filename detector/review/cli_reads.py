@@ -14,7 +14,8 @@ import msgspec
 import typer
 from msgspec import structs
 
-from detector.case_shapes import Case, CaseFile, CaseGift, Explanation
+from detector.case_shapes import Case, CaseFile, CaseGift
+from detector.explain_shapes import Explanation
 from detector.review import graph, sections, why
 from detector.review.cli_ends import (
     AsJson,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from detector.case_shapes import Edge, Graph, Node
+from detector.explain_shapes import Edge, Graph, Node
 from detector.review.told import Ink, brief, count
 
 LONGEST_RING = 4

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from rich.text import Text
 
-from detector.case_shapes import Case, CaseFile, CaseGift, Past, Ruling
+from detector.case_shapes import Case, CaseFile, CaseGift, Ruling
+from detector.explain_shapes import Past
 from detector.review.drawing import VERDICTS, colour, spread, wrapped
 from detector.review.told import (
     Ink,

@@ -6,7 +6,8 @@ import textwrap
 
 from rich.text import Text
 
-from detector.case_shapes import Alike, CaseGift, Cause, Explanation, ModelSaid, Turn
+from detector.case_shapes import CaseGift
+from detector.explain_shapes import Alike, Cause, Explanation, ModelSaid, Turn
 from detector.review.drawing import VERDICTS, colour, title, wrapped
 from detector.review.told import Ink, bar, credits, span
 

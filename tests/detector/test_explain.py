@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from detector import labels, list_work
-from detector.case_shapes import Explanation, Listable, Listed, ListName
+from detector.case_shapes import Listable, Listed, ListName
 from detector.contract import Label
 from detector.explain import cause
+from detector.explain_shapes import Explanation
 from detector.gift import Hit
 from detector.policy import read
 from models import artifact, files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.case_shapes import Edge
+from detector.explain_shapes import Edge
 from detector.neighbourhood import MOST_NODES, MOST_TIES, among, step
 from tests.support import examples
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from detector import policy
-from detector.case_shapes import Turn
+from detector.explain_shapes import Turn
 from detector.gift import Event, Gift, Verdict
 from detector.nearest import nearest
 from detector.rebuilt import First, Rebuilt, again, of_amount

@@ -229,7 +229,7 @@ async def test_a_fault_of_the_detector_holds_at_both_looks(house: House, monkeyp
 
     sender, recipient = await house.org(amount=100), await house.org()
     good = await house.sent(sender, recipient, 10)
-    monkeypatch.setattr("detector.judge.decide", fails)
+    monkeypatch.setattr("detector.sitting.decide", fails)
     bad = await house.sent(sender, recipient, 10)
     assert (await house.transfer(bad))["status"] == "held"
     await house.pass_time(3_601)

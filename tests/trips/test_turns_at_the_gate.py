@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from detector.case_shapes import Explanation, Turn
 from detector.contract import micros
+from detector.explain_shapes import Explanation, Turn
 from detector.explaining import Explainer
 from ledger.credits import new_id
 from ledger.transfers import Request

@@ -9,7 +9,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
-from detector.case_shapes import Case, CaseFile, CaseGift, Explanation
+from detector.case_shapes import Case, CaseFile, CaseGift
+from detector.explain_shapes import Explanation
 from detector.review import drawing, graph, sections, why
 from detector.review.told import DARK, Ink, credits
 

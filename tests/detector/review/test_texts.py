@@ -9,23 +9,8 @@ from typing import Any
 
 import pytest
 
-from detector.case_shapes import (
-    Alike,
-    Case,
-    CaseFile,
-    CaseGift,
-    CasePage,
-    Cause,
-    Contribution,
-    Edge,
-    Explanation,
-    Graph,
-    ModelSaid,
-    Node,
-    Past,
-    Ruling,
-    Turn,
-)
+from detector.case_shapes import Case, CaseFile, CaseGift, CasePage, Ruling
+from detector.explain_shapes import Alike, Cause, Contribution, Edge, Explanation, Graph, ModelSaid, Node, Past, Turn
 from detector.review import filters, graph, plans, sections, told, why
 from detector.review.errors import Conflict, NotThere, Usage
 from detector.review.filters import Filters
