@@ -243,7 +243,7 @@ class Proxy:
 
 def is_commit(sent: bytes) -> bool:
     """The simple query that ends a transaction, alone or after COPYs."""
-    return sent[:1] == b"Q" and sent[5 : 1 + int.from_bytes(sent[1:5])].lower().endswith(b"commit\x00")
+    return sent[:1] == b"Q" and sent[5 : 1 + int.from_bytes(sent[1:5])].lower().rstrip(b";\x00").endswith(b"commit")
 
 
 def has_rows(sent: bytes) -> bool:
