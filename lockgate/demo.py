@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +29,8 @@ KEYS: Final[dict[str, tuple[str, str | None]]] = {
     "globex": ("owner", "globex"),
     "platform": ("platform", None),
     "service": ("service", None),
+    "analyst": ("analyst", None),
+    "lead": ("lead", None),
 }
 # Grown orgs: the default policy looks harder at orgs younger than a week and credits bought within two days.
 AGE = timedelta(days=60)
@@ -129,8 +132,18 @@ def guide(demo: Demo, url: str, lock_s: int) -> list[str]:
         f"curl -sS {gifts}s/ID {acme}",
         f"curl -sS {url}/v1/decisions/ID {service}",
         "",
-        f"All keys, globex's and the platform's too, are in {demo.file}",
+        "Sit down at the analyst's desk, where held gifts wait (in another terminal; q leaves it):",
+        "",
+        f"LOCKGATE_URL={url} LOCKGATE_KEY={demo.keys['analyst']} {command()} review",
+        "",
+        f"All keys, globex's, a lead's and the platform's too, are in {demo.file}",
     ]
+
+
+def command() -> str:
+    """The program that was started, as a shell beside it starts it."""
+    started = Path(sys.argv[0])
+    return str(started) if started.name == "lockgate" else f"{sys.executable} -m lockgate.cli"
 
 
 def hours(span_s: int) -> str:
