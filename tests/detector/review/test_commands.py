@@ -9,13 +9,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from detector.case_shapes import Case
-from tests.detector.review.conftest import HUGE, LARGE, PROGRAM, Office
+from tests.detector.review.conftest import HUGE, LARGE, MEDIUM, PROGRAM, Office
 from tests.support import ROOT
 
 Run = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
@@ -169,3 +170,21 @@ async def test_plain_commands_load_neither_the_terminal_nor_the_service() -> Non
         subprocess.run, [sys.executable, "-c", check], env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+async def test_a_ring_is_one_case_and_show_says_all_of_it(office: Office, review: Run) -> None:
+    ring = [await office.org() for _ in range(6)]
+    gifts = [await office.house.sent(a, b, MEDIUM) for a, b in [*pairwise(ring), (ring[-1], ring[0])]]
+    case = await office.case(ring[0])
+    told = answer(await review("alice", "show", case.id, "--every-gift", "--json"))
+    assert {one["id"] for one in told["gifts"]} == set(gifts) and told["case"]["gifts"] == len(gifts)
+    assert [one["kind"] for one in told["audit"]].count("case.opened") == 1
+    assert {one["gift"] for one in told["explanations"]} == set(gifts)
+    for why in told["explanations"]:
+        assert why["replayed"] and [one["name"] for one in why["causes"]] == ["medium"]
+        assert why["model"]["model"] is None and "no model" in why["model"]["note"]
+        assert [one["what"] for one in why["turns"]] == ["amount", "time", "counterpart"]
+        (amount,) = [one for one in why["turns"] if one["what"] == "amount"]
+        assert amount["to"] is not None and amount["verdict"] == "approve"
+        assert set(ring) >= {one["id"] for one in why["graph"]["nodes"]} and len(why["graph"]["edges"]) >= 4
+        assert {one["id"] for one in why["timeline"]} <= set(gifts) and why["timeline"]
