@@ -41,9 +41,10 @@ def plan(file: CaseFile, act: Act, chosen: Sequence[str] | None = None, orgs: Se
     gifts = [find(file, one) for one in chosen] if chosen else [one for one in file.gifts if one.standing == "waiting"]
     for one in gifts:
         if one.standing != "waiting":
-            raise Conflict(f"gift {one.id} waits no more: {one.standing}", "gift_ruled")
+            raise Conflict(f"gift {one.id} waits no more: {how_it_left(file, one)}", "gift_ruled")
     if not gifts:
-        raise Conflict(f"no gift of case {file.case.id} waits for a ruling", "case_ended")
+        how = "; ".join(dict.fromkeys(how_it_left(file, one) for one in file.gifts))
+        raise Conflict(f"no gift of case {file.case.id} waits for a ruling: {how}", "case_ended")
     amount = sum(one.amount for one in gifts)
     names = tuple(one.id for one in gifts)
     if act == "freeze":
@@ -60,6 +61,12 @@ def plan(file: CaseFile, act: Act, chosen: Sequence[str] | None = None, orgs: Se
     lines = tuple((f"{one.sender} → {one.recipient}", credits(one.amount)) for one in gifts)
     title = f"{VERBS[act]} {count(len(gifts), 'gift')}, {credits(amount)} credits?"
     return Plan(act, title, lines, amount, names, (), (*EFFECTS[act], SECOND))
+
+
+def how_it_left(file: CaseFile, gift: CaseGift) -> str:
+    """How a gift left its case: who ruled it so, and when."""
+    ruling = next((one for one in file.rulings if one.id == gift.ruling), None)
+    return f"{gift.standing} by {ruling.by} on {ruling.at}" if ruling else f"{gift.standing} without a ruling"
 
 
 def find(file: CaseFile, gift: str) -> CaseGift:

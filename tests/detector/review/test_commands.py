@@ -62,7 +62,7 @@ async def test_a_day_at_the_desk_by_script(office: Office, review: Run) -> None:
     assert answer(await review(*asked, "--dry-run", "--json"))["gifts"] == [first]
     ruled = answer(await review(*asked, "--json"))
     assert (ruled["ruling"]["status"], ruled["ruling"]["gifts"], ruled["case"]["waiting"]) == ("done", [first], 2)
-    assert "waits no more: released" in (await review(*asked, status=3)).stderr
+    assert "waits no more: released by alice on 20" in (await review(*asked, status=3)).stderr
     assert (
         "Done: return of 1 gift"
         in (await review("alice", "return", case.id, "--gift", second, "--why", "asked for")).stdout
