@@ -22,6 +22,7 @@ import asyncpg
 import httpx
 import hypothesis
 import msgspec
+import polars as pl
 
 from detector import champions
 from detector import store as detector_store
@@ -424,3 +425,18 @@ async def seat(client: httpx.AsyncClient, pool: asyncpg.Pool, name: str, role: s
 
 async def gather(jobs: Iterable[Awaitable[T]]) -> list[T]:
     return list(await asyncio.gather(*jobs))
+
+
+# --- rings ---
+
+
+def one_ring(history: pl.DataFrame) -> list[tuple[str, str]]:
+    """Sender and recipient of each gift of the largest ring: orgs that gave crosswise, and nobody else."""
+    groups: list[list[tuple[str, str]]] = []
+    for row in history.filter(pl.col("typology") == "collusive_ring").iter_rows(named=True):
+        pair = row["sender"], row["recipient"]
+        linked = [group for group in groups if any(set(pair) & set(one) for one in group)]
+        groups = [group for group in groups if group not in linked] + [[pair, *(one for g in linked for one in g)]]
+    ring = max(groups, key=len)
+    assert 8 <= len(ring) <= 200, len(ring)
+    return ring

@@ -12,7 +12,6 @@ from typing import Any
 
 import asyncpg
 import httpx
-import polars as pl
 import pytest
 
 from detector import case_views, cases
@@ -27,6 +26,7 @@ from tests.support import (
     Worker,
     gather,
     new_key,
+    one_ring,
     open_door,
     open_house,
     rule,
@@ -193,18 +193,6 @@ async def test_a_ring_gathers_into_one_case(house: House, alice: Seat) -> None:
     assert Counter(one["gifts"] for one in found) == {len(ring): 1, 1: len(strangers)}
     (case,) = [one for one in found if one["gifts"] > 1]
     assert set(case["senders"]) | set(case["recipients"]) == {org for pair in ring for org in pair}
-
-
-def one_ring(history: pl.DataFrame) -> list[tuple[str, str]]:
-    """Sender and recipient of each gift of the largest ring: orgs that gave crosswise, and nobody else."""
-    groups: list[list[tuple[str, str]]] = []
-    for row in history.filter(pl.col("typology") == "collusive_ring").iter_rows(named=True):
-        pair = row["sender"], row["recipient"]
-        linked = [group for group in groups if any(set(pair) & set(one) for one in group)]
-        groups = [group for group in groups if group not in linked] + [[pair, *(one for g in linked for one in g)]]
-    ring = max(groups, key=len)
-    assert 8 <= len(ring) <= 200, len(ring)
-    return ring
 
 
 async def test_racing_openers_of_one_ring_open_one_case(four: tuple[str, list[Worker]]) -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from detector.case_shapes import Case
 from tests.detector.review.conftest import HUGE, LARGE, MEDIUM, PROGRAM, Office
-from tests.support import ROOT
+from tests.support import CREDIT, ROOT, one_ring
+from training.simulate import simulate
 
 Run = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
 
@@ -188,3 +189,18 @@ async def test_a_ring_is_one_case_and_show_says_all_of_it(office: Office, review
         assert amount["to"] is not None and amount["verdict"] == "approve"
         assert set(ring) >= {one["id"] for one in why["graph"]["nodes"]} and len(why["graph"]["edges"]) >= 4
         assert {one["id"] for one in why["timeline"]} <= set(gifts) and why["timeline"]
+
+
+async def test_a_ring_of_the_simulator_played_through_the_gate_is_one_case(office: Office, review: Run) -> None:
+    ring = one_ring(simulate(1_000, 60, 3))
+    for name in sorted({org for pair in ring for org in pair}):
+        await office.house.org(name, amount=100_000 * CREDIT)
+    gifts = {await office.house.sent(a, b, MEDIUM) for a, b in ring}
+    case = await office.case(ring[0][0])
+    told = answer(await review("alice", "show", case.id, "--json"))
+    assert {one["id"] for one in told["gifts"]} == gifts
+    (why,) = told["explanations"]
+    parts = ("causes", "turns", "timeline")
+    assert (
+        why["replayed"] and all(why[part] for part in parts) and len(why["graph"]["nodes"]) > 2 and why["model"]["note"]
+    )
