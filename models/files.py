@@ -123,7 +123,7 @@ def open_parcel(content: bytes) -> Files:
         raise ArtifactRefused("format", "the bytes are no parcel of an artifact")
     try:
         pairs = msgspec.msgpack.decode(memoryview(content)[len(PARCEL) :], type=list[tuple[str, bytes]])
-    except msgspec.DecodeError as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise ArtifactRefused("malformed", f"the parcel cannot be read: {fault}") from fault
     if len(files := dict(pairs)) != len(pairs):
         raise ArtifactRefused("unexpected", "the parcel holds a name twice")

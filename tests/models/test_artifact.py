@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 import treelite
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models import artifact, files, manifest, registry, signatures
@@ -321,6 +321,7 @@ PLACES = st.integers(0, 2**24)
 
 
 @given(place=PLACES, bit=st.integers(0, 7), end=PLACES)
+@example(place=len(files.PARCEL) + 3, bit=7, end=0)  # a name that is no UTF-8
 @examples(60)
 def test_a_parcel_with_a_damaged_byte_never_loads(parcel: bytes, place: int, bit: int, end: int) -> None:
     damaged = bytearray(parcel)
