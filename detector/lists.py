@@ -95,7 +95,7 @@ def found(kind: str, table: Table, value: str | None, now: int) -> Entry | None:
     """The entry that counts now for a value, if there is one."""
     if value is None:
         return None
-    for name in names(value) if kind == DOMAIN else (value,):
+    for name in sought(kind, value):
         for entry in table.get(name, ()):
             if entry.counts(now):
                 return entry
@@ -122,6 +122,11 @@ def plain(kind: str, value: str) -> str:
     ('mail.example.com', 'A')
     """
     return value.lower().rstrip(".") if kind == DOMAIN else value
+
+
+def sought(kind: str, value: str) -> Iterable[str]:
+    """The values that an entry of this kind may have to mean this one."""
+    return names(value) if kind == DOMAIN else (value,)
 
 
 def names(value: str) -> Iterator[str]:

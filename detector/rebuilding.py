@@ -20,7 +20,7 @@ from detector.activity import HORIZON_US, Activity
 from detector.decide import FIRST
 from detector.feature_table import HASH
 from detector.gift import Gift, Opinion, micros, moment
-from detector.lists import DOMAIN, EVERYBODY, NONE, Entry, Lists, names
+from detector.lists import EVERYBODY, NONE, Entry, Lists, sought
 from detector.parties import look_at, memory
 from detector.policy import Policy
 from detector.rebuilt import First, Rebuilt, gift_of, silence
@@ -124,8 +124,7 @@ async def with_first(conn: asyncpg.Connection, shelf: Shelf, found: Found, first
 async def listed(conn: asyncpg.Connection, gifts: Sequence[Gift], at: datetime) -> Lists:
     """The entries that were there for any of these gifts at a moment."""
     facts = [(kind, getattr(gift, fact)) for gift in gifts for kind, fact in EVERYBODY]
-    named = [(kind, names(fact) if kind == DOMAIN else (fact,)) for kind, fact in facts if fact is not None]
-    asked = {(kind, name) for kind, own in named for name in own}
+    asked = {(kind, name) for kind, fact in facts if fact is not None for name in sought(kind, fact)}
     rows = await conn.fetch(store.SQL["lists_then"], [one[0] for one in asked], [one[1] for one in asked], at)
     return Lists(0, [Entry.of(*row) for row in rows])
 

@@ -25,7 +25,7 @@ from detector.model_vector import Recorded, relabelled
 from detector.parties import look_at
 from detector.policy import Policy
 from detector.serving import Serving
-from detector.store import HITS
+from detector.store import HITS, listed
 
 WORDS = {rank: word for word, rank in IDENTITIES.items()}
 GIVEN = (
@@ -213,16 +213,11 @@ def differences(decision: Decision, row: Mapping[str, Any]) -> list[str]:
     """Where a decision taken again is not the recorded one; none if law 11 holds."""
     parts: Sequence[tuple[str, Any, Any]] = (
         ("verdict", decision.verdict.word, row["verdict"]),
-        ("vector", written(decision.vector), row["vector"]),
+        ("vector", listed(decision.vector), row["vector"]),
         ("score", decision.score, row["score"]),
-        ("hits", written(decision.hits), row["hits"]),
+        ("hits", listed(decision.hits), row["hits"]),
         ("refused", decision.refused, row["refused"]),
         ("retry_after_s", decision.retry_after_s, row["retry_after_s"]),
-        ("features", written(decision.features or ()), row["features"] or "[]"),
+        ("features", listed(decision.features or ()), row["features"] or "[]"),
     )
     return [name for name, mine, recorded in parts if mine != recorded]
-
-
-def written(shape: tuple[Any, ...]) -> str:
-    """As the record holds it; the bytes are what is compared."""
-    return msgspec.json.encode(shape).decode() if shape else "[]"

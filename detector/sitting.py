@@ -161,7 +161,8 @@ class Sitting:
     @property
     def news(self) -> bool:
         """Whether the desk is to be told of any gift: one that was held, or one that was drawn."""
-        return bool(self.stopped or self.drawn) or any(one.verdict is Verdict.HOLD for one in self.decisions)
+        held = self.stopped or any(one.verdict is Verdict.HOLD for one in self.decisions)
+        return bool(held or self.drawn)  # the draw hashes every gift: last
 
     async def tell_desk(
         self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
