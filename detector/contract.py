@@ -11,8 +11,10 @@ from msgspec import Meta, Struct
 
 from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
+from detector.log import SYSTEM, Told, append
 
 __all__ = [
+    "SYSTEM",
     "Act",
     "Asked",
     "Books",
@@ -30,7 +32,9 @@ __all__ = [
     "Sitting",
     "Stood",
     "Table",
+    "Told",
     "Verdict",
+    "append",
     "begin",
     "body_schema",
     "micros",
