@@ -169,6 +169,7 @@ async def test_a_stop_waits_for_an_answer_and_a_fault_is_told_as_a_problem(house
         await house.pool.execute("alter table ledger.gone rename to answers")
         assert (status, headers["content-type"]) == (500, "application/problem+json")
         assert json.loads(body)["code"] == "fault"
+        assert "UndefinedTableError" in worker.log.read_text()
         async with line.open() as (reader, writer):
             async with house.pool.acquire() as conn, conn.transaction():
                 await conn.execute("select from ledger.orgs for update")
