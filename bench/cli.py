@@ -96,6 +96,30 @@ def shadowing(
         fail("; ".join(told["faults"]))
 
 
+@app.command()
+def history(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[HISTORY]", help="A history, or a glob in quotes; else, one is simulated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small history, to see that it runs.")] = False,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many fresh processes.")] = None,
+) -> None:
+    """The features of a whole history, gifts a second: a fresh process's first call, and its next ones."""
+    from bench import history as over
+
+    size = {"orgs": 200, "days": 20} if quick else {}
+    told = sure(lambda: over.measure(source, rounds or (1 if quick else 5), progress(time.monotonic()), **size))
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        for kind, one in told["gifts_per_s"].items():
+            print(f"{kind}: {one['median']:,} gifts/s ({one['min']:,} to {one['max']:,})")
+        print(f"load of the machine: {told['load'][0]}")
+    if told["faults"]:
+        fail("; ".join(told["faults"]))
+
+
 @app.command("explain")
 def explaining(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
