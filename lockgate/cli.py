@@ -34,6 +34,7 @@ OWNED = {
     "replay": ("lockgate.replay:command", "Play a history file through the real thing, on a virtual clock."),
     "simulate": ("training.simulate_cli:simulate", "Write a synthetic platform as a history file."),
     "train": ("training.cli:train", "Learn a model from a history file, as of a day."),
+    "evaluate": ("training.folds_cli:evaluate", "Say how well models would have judged past weeks of a history."),
     "score-history": ("training.cli:score_history", "Score past gifts, each from what was known at its moment."),
     "backtest": ("training.backtest_cli:backtest", "Say what a policy would have done to a history."),
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
