@@ -106,9 +106,7 @@ def told(hit: Hit, policy: Policy | None, entries: Entries) -> tuple[str, str | 
     if hit.by == "list":
         return f"on the block list: {entry_words(hit.seen.get('entry'), entries)}", None
     if hit.by == breaker.BY:
-        return MASS_BLOCK.format(
-            opening=hit.seen.get("opening")
-        ), "every good gift, where it is a rule or the model that went wrong"
+        return MASS_BLOCK.format(opening=hit.seen.get("opening")), "good gifts, where a rule or the model went wrong"
     if hit.by == "model":
         at = hit.seen.get("threshold", 0)
         return (
