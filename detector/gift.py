@@ -82,6 +82,7 @@ class Gift(Struct, frozen=True, gc=False):
     young_amount: int | None = None
     sender_domain: str | None = None
     recipient_domain: str | None = None
+    revoked_amount: int | None = None
 
 
 class Event(Struct, frozen=True, gc=False):

@@ -101,7 +101,7 @@ def first_features(first: First | None, gift: Gift) -> Recorded:
 def of_amount(gift: Gift, amount: int) -> Gift:
     """The gift with another amount. A smaller one is still paid from promotions and young purchases as far as they go,
     a larger one from nothing else."""
-    parts = {name: getattr(gift, name) for name in ("promo_amount", "young_amount")}
+    parts = {name: getattr(gift, name) for name in ("promo_amount", "young_amount", "revoked_amount")}
     return replace(gift, amount=amount, **{name: min(part, amount) for name, part in parts.items() if part is not None})
 
 
