@@ -16,6 +16,7 @@ import asyncpg
 import typer
 
 from detector import store
+from detector.breaker import BreakerTerms
 from detector.errors import PolicyRefused
 from detector.features import FEATURES
 from detector.gift import Verdict
@@ -79,7 +80,7 @@ def diff(ctx: typer.Context, file: PolicyFile, as_json: AsJson = False) -> None:
         | {"fields": {field: {"old": old, "new": new} for field, (old, new) in one.fields.items()}}
         for one in changes
     ]
-    lines = [line for one in changes for line in shown(one)] or ["the same limits, rules, model and review"]
+    lines = [line for one in changes for line in shown(one)] or ["the same limits, rules, model, review and breaker"]
     report({"generation": generation, "changes": shape}, as_json, "\n".join([head, *lines]))
 
 
@@ -188,13 +189,14 @@ def compare(old: Policy | None, new: Policy) -> list[Change]:
 
 
 def pieces(policy: Policy | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every limit, rule, model and the review of a policy under its kind and name, in the words of the policy file."""
+    """Every limit and rule of a policy, its model, review and breaker, by kind and name, in the words of its file."""
     if policy is None:
         return {}
     limits = {("limit", one.name): limit_fields(one) for one in policy.limits}
     model = {("model", policy.model.name): model_fields(policy.model)} if policy.model else {}
     review = {("review", ""): review_fields(policy.review)}
-    return limits | {("rule", one.name): rule_fields(one) for one in policy.rules} | model | review
+    breaker = {("breaker", ""): breaker_fields(policy.breaker)} if policy.breaker else {}
+    return limits | {("rule", one.name): rule_fields(one) for one in policy.rules} | model | review | breaker
 
 
 def limit_fields(limit: Limit) -> dict[str, Any]:
@@ -223,6 +225,11 @@ def model_fields(terms: ModelTerms) -> dict[str, Any]:
 
 def review_fields(terms: ReviewTerms) -> dict[str, Any]:
     return {"claim": span(terms.claim_s), "four_eyes": terms.four_eyes, "sample": terms.sample}
+
+
+def breaker_fields(terms: BreakerTerms) -> dict[str, Any]:
+    spans = {"window": span(terms.window_s), "cool": span(terms.cool_s)}
+    return {"share": terms.share, "at_least": terms.at_least, **spans}
 
 
 def span(window_s: int) -> str:

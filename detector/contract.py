@@ -131,6 +131,7 @@ class Asked(Struct, forbid_unknown_fields=True):
     young_amount: Annotated[int, Meta(ge=0)] | None = None
     sender_domain: Domain | None = None
     recipient_domain: Domain | None = None
+    revoked_amount: Annotated[int, Meta(ge=0)] | None = None
 
 
 class Judged(Struct, omit_defaults=True):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from detector import breaker
 from detector.explain_shapes import Cause, Contribution, Explanation, ModelSaid, Turn
 from detector.feature_table import HASH, NAMES, TABLE
 from detector.gift import Hit, Verdict, stamp
@@ -30,6 +31,10 @@ REFUSED = {
     "recipient_frozen": "the recipient is frozen or may not receive",
     "insufficient_credits": "the sender had not as many credits that may be given",
 }
+MASS_BLOCK = (
+    "held in place of the block that the other causes say: a mass of gifts was being blocked, and the breaker was open "
+    "(opening {opening}; lockgate breaker shows it)"
+)
 DEGRADED = {
     "no_policy": "no policy was active, and what cannot be judged is held",
     "fault": "the gift could not be judged for a fault of ours, and is held",
@@ -100,6 +105,8 @@ def told(hit: Hit, policy: Policy | None, entries: Entries) -> tuple[str, str | 
         return f"the ledger refused it before it was judged: {REFUSED.get(hit.name, hit.name)}", None
     if hit.by == "list":
         return f"on the block list: {entry_words(hit.seen.get('entry'), entries)}", None
+    if hit.by == breaker.BY:
+        return MASS_BLOCK.format(opening=hit.seen.get("opening")), "good gifts, where a rule or the model went wrong"
     if hit.by == "model":
         at = hit.seen.get("threshold", 0)
         return (

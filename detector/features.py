@@ -46,6 +46,14 @@ FACTS = [
     Feature("recipient_age_s", INT, "seconds since the recipient was created"),
     Feature("sender_available", INT, "micro-credits the sender had before this gift"),
     Feature("topup_age_s", INT, "seconds since the youngest purchase that this gift spends; null if it spends none"),
+    Feature("promo_amount", INT, "micro-credits of this gift that began as a promotion or free tier"),
+    Feature("young_amount", INT, "micro-credits of this gift from purchases under 7 days old"),
+    Feature(
+        "revoked_amount",
+        INT,
+        "micro-credits of this gift from purchases of which a part was taken back; null at the first look, so write "
+        "look > 1 and …",
+    ),
     Feature(
         "look", INT, "1 when the gift is sent, 2 or more when it is about to settle; activity then includes the gift"
     ),

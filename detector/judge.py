@@ -13,6 +13,7 @@ import asyncpg
 
 from detector import cases, serving, store
 from detector.activity import Activity
+from detector.breaker import Tally
 from detector.contract import Left
 from detector.errors import PolicyMoved
 from detector.gift import Gift, Parties
@@ -40,6 +41,8 @@ class Detector:
         self.loaded: dict[str, Serving] = {}
         self.loading = asyncio.Lock()
         self.lists = NONE
+        self.opening: int | None = None
+        self.tally = Tally()
         self.salt: bytes | None = None
 
     async def gather(
@@ -63,7 +66,7 @@ class Detector:
         serves = await self.served(conn, model) if asked else None
         if activity is not self.activity:
             raise PolicyMoved("another generation judges now")
-        sitting = Sitting(activity, self.policy, serves, versions, await self.listed(conn, lists))
+        sitting = Sitting(activity, self.policy, serves, versions, *await self.standing(conn, lists), self.tally)
         sitting.salt = await self.salted(conn)
         try:
             await sitting.refresh(conn, clock if at is None else at)
@@ -79,11 +82,13 @@ class Detector:
             self.salt = await store.sample_salt(conn)
         return self.salt
 
-    async def listed(self, conn: asyncpg.Connection, version: int) -> Lists:
-        """The lists of this version, read when it moved; nobody changes them while the caller's locks are held."""
+    async def standing(self, conn: asyncpg.Connection, version: int) -> tuple[Lists, int | None]:
+        """The lists of this version and the breaker's opening, read when it moved; nobody changes the lists while the
+        caller's locks are held, and of the breaker a batch records what it saw."""
         if self.lists.version != version:
-            self.lists = await store.lists(conn, version)
-        return self.lists
+            found, opening = await store.lists(conn, version), await store.opening(conn)
+            self.lists, self.opening = found, opening["id"] if opening else None
+        return self.lists, self.opening
 
     @property
     def generation(self) -> int | None:

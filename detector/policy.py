@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.activity import HORIZON_US, Lookup, Shape
+from detector.breaker import BreakerTerms
 from detector.errors import ExpressionRefused, PolicyRefused
 from detector.expressions import ColumnType, parse
 from detector.features import COLUMNS, Vectors
@@ -29,12 +30,15 @@ LIMIT_FIELDS = {"name", "on", "window", "count", "value", "action", "description
 RULE_FIELDS = {"name", "when", "verdict", "description", "false_alarms"}
 MODEL_FIELDS = {"name", "hold_at", "block_at", "max_age", "when_old"}
 REVIEW_FIELDS = {"claim", "four_eyes", "sample"}
-POLICY_FIELDS = {"name", "description", "limit", "rule", "model", "review"}
+BREAKER_FIELDS = {"share", "at_least", "window", "cool"}
+POLICY_FIELDS = {"name", "description", "limit", "rule", "model", "review", "breaker"}
 # What an artifact may be called (models.manifest.NAME): a hash is such a name too.
 MODEL_NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,63}$")
 MOST = 200
 OLDEST_S = 3_650 * 86_400
 LONGEST_CLAIM_S = 7 * 86_400
+LONGEST_WINDOW_S = 3_600  # as long as detector.breaker_tallies are kept, and more
+LONGEST_COOL_S = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Policy:
     generation: int = 0
     model: ModelTerms | None = None
     review: ReviewTerms = ReviewTerms()
+    breaker: BreakerTerms | None = None
     vectors: Vectors = field(init=False)
     checks: list[Check] = field(init=False)
     lookups: list[Lookup] = field(init=False)
@@ -103,6 +108,7 @@ def read(text: str, *, generation: int = 0) -> Policy:
     rules = [rule_of(row, faults) for row in rows(table, "rule", faults)]
     model = model_of(table["model"], faults) if "model" in table else None
     review = review_of(table.get("review", {}), faults)
+    breaker = breaker_of(table["breaker"], faults) if "breaker" in table else None
     names = [str(row.get("name")) for key in ("limit", "rule") for row in rows(table, key, [])]
     faults += [
         f"the name {name!r} is used twice: names must differ" for name in sorted({*names}) if names.count(name) > 1
@@ -122,6 +128,7 @@ def read(text: str, *, generation: int = 0) -> Policy:
         generation=generation,
         model=model,
         review=review,
+        breaker=breaker,
     )
 
 
@@ -222,6 +229,23 @@ def review_of(row: Any, faults: list[str]) -> ReviewTerms:
     return ReviewTerms(claim_s, four_eyes, float(sample))
 
 
+def breaker_of(row: Any, faults: list[str]) -> BreakerTerms:
+    """The [breaker] table; what it leaves out is as BreakerTerms has it."""
+    plain = BreakerTerms()
+    if not isinstance(row, dict):
+        faults.append("'breaker' must be written as one [breaker] table")
+        return plain
+    unknown("breaker", row, BREAKER_FIELDS, faults)
+    share, at_least = row.get("share", plain.share), row.get("at_least", plain.at_least)
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share < 1:
+        faults.append(f"breaker: share = {share!r}; write the part of looks that may be blocks, above 0 and below 1")
+    if not whole(at_least):
+        faults.append(f"breaker: at_least = {at_least!r}; write how many looks there must have been, from 1")
+    window_s = span_s("breaker", "window", row.get("window", f"{plain.window_s}s"), faults, LONGEST_WINDOW_S)
+    cool_s = span_s("breaker", "cool", row.get("cool", f"{plain.cool_s}s"), faults, LONGEST_COOL_S)
+    return BreakerTerms(share, at_least, window_s, cool_s)
+
+
 def threshold(key: str, value: Any, faults: list[str]) -> float | None:
     """A score from which a verdict is given."""
     if value is None:
@@ -262,7 +286,9 @@ def span_s(where: str, key: str, span: Any, faults: list[str], most_s: int) -> i
     match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", span) if isinstance(span, str) else None
     seconds = int(match[1]) * UNITS_S[match[2]] if match else 0
     if not 0 < seconds <= most_s:
-        faults.append(
-            f'{where}: {key} = {span!r}; write a span from "1s" to "{most_s // 86_400}d", such as "10m" or "24h"'
-        )
+        faults.append(f'{where}: {key} = {span!r}; write a span from "1s" to "{longest(most_s)}", such as "10m"')
     return seconds
+
+
+def longest(most_s: int) -> str:
+    return f"{most_s // 86_400}d" if most_s >= 86_400 else f"{most_s // 3_600}h"

@@ -182,7 +182,9 @@ def rebuild(found: Found) -> Rebuilt:
     policy, gift, at = found.policy, gift_of(found.row, found.policy), micros(found.row["at"])
     activity = found.past.relived(Activity(policy.shapes, memory if policy.model else None))
     first = first_of(found, gift) if found.first else None
-    return Rebuilt(gift, at, policy, activity, found.serving, found.silent, first, found.waived, found.lists)
+    return Rebuilt(
+        gift, at, policy, activity, found.serving, found.silent, first, found.waived, found.lists, found.row["breaker"]
+    )
 
 
 def first_of(found: Found, gift: Gift) -> First:

@@ -21,7 +21,7 @@ from detector.judge import Detector
 
 ENCODE = msgspec.json.Encoder().encode
 # Fields that came later: left out, they are no part of what a gift's hash says, so that older gifts keep theirs.
-LATER = ("sender_domain", "recipient_domain")
+LATER = ("sender_domain", "recipient_domain", "revoked_amount")
 
 
 class Question(msgspec.Struct, frozen=True):

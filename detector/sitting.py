@@ -16,6 +16,7 @@ import asyncpg
 
 from detector import cases, sampling, store
 from detector.activity import Activity, State
+from detector.breaker import Tally
 from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.flush import Flush
@@ -38,10 +39,12 @@ class Sitting:
 
     def __init__(
         self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int],
-        lists: Lists = NONE,
+        lists: Lists = NONE, opening: int | None = None, tally: Tally | None = None,
     ) -> None:  # fmt: skip
         self.activity = activity
         self.lists = lists
+        self.opening = opening if policy and policy.breaker else None
+        self.tally = tally if policy and policy.breaker else None
         self.policy = policy
         self.versions = versions
         self.looker = Looker(activity, policy.model, serves) if policy and policy.model and serves else None
@@ -78,7 +81,8 @@ class Sitting:
         self.now = max(self.now, at or 0)
         try:
             waived = self.waived.get(gift.id, NOTHING)
-            decision = decide(gift, self.activity, self.policy, self.now, self.opinion(gift), waived, self.lists)
+            said = self.opinion(gift)
+            decision = decide(gift, self.activity, self.policy, self.now, said, waived, self.lists, self.opening)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
             decision = degraded(gift, self.now, "fault", self.generation)
@@ -183,6 +187,8 @@ class Sitting:
                 state.version = self.versions[key]
             elif self.activity.states.get(key) is state:
                 del self.activity.states[key]
+        if committed and self.tally:
+            self.tally.add(self.decisions)
         self.activity.trim()
         if not self.done.done():
             self.done.set_result(None)

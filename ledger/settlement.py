@@ -16,6 +16,7 @@ import asyncpg
 from detector.contract import Decision, Gift, Left, Parties, Verdict
 from ledger import store
 from ledger.credits import Account, Entry, new_id, posting
+from ledger.decide import PROMOTIONAL, YOUNG_US
 from ledger.errors import Conflict, NotFound
 from ledger.scorer import Desk, Scorer
 from ledger.transfers import OPEN, Status
@@ -246,9 +247,17 @@ def gift_of(transfer: Any, slices: Sequence[Any], orgs: dict[str, Any], now: dat
         seconds(now, max(tops)) if tops else None,
         sender["owner"] is not None and sender["owner"] == recipient["owner"],
         look=transfer["version"] + 1,
+        promo_amount=sum(one["part"] for one in slices if one["origin"] in PROMOTIONAL),
+        young_amount=sum(one["part"] for one in slices if young(one, now)),
+        revoked_amount=sum(one["part"] for one in slices if one["in_doubt"]),
         sender_domain=sender["domain"],
         recipient_domain=recipient["domain"],
     )
+
+
+def young(piece: Any, now: datetime) -> bool:
+    """A charge-back may still take it, as at the first look (ledger.decide)."""
+    return bool(piece["origin"] == "purchase" and store.micros(piece["rooted_at"]) > store.micros(now) - YOUNG_US)
 
 
 def seconds(now: datetime, since: datetime) -> int:

@@ -25,11 +25,13 @@ import ledger.api
 import ledger.identity_api
 import ledger.platform
 import ledger.trace_api
-from detector import cases
+from detector import breaker, cases, store
+from detector.breaker_watch import Watch
 from detector.case_work import Person
 from detector.contract import Judged
 from detector.errors import DetectorError
 from detector.explaining import Explainer
+from detector.gift import stamp
 from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
@@ -48,12 +50,14 @@ from lockgate.wire import ShortWay
 log = logging.getLogger(__name__)
 CONNECTIONS = 10
 MOST_FAILED = 20
+WATCH_EVERY_S = 1.0
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
     "detector.keys", "detector.decisions", "detector.cases", "detector.case_gifts", "detector.case_keys",
 )  # fmt: skip
 ALONE = "judges by limits and rules alone: the active generation names no model"
+MASS_BLOCK = "a mass of gifts is being blocked: since {since} what rules and the model block is held"
 JUDGES = "judges by limits, rules and the model's score"
 
 
@@ -67,6 +71,7 @@ class Works:
     scoring: GroupCommit[Question, Judged | None]
     settlement: settlement.Settlement
     access: Access
+    breaker: Watch
     running: set[tuple[str, str]]
 
     @classmethod
@@ -80,6 +85,7 @@ class Works:
             GroupCommit(Scoring(pool, judge).commit),
             settlement.Settlement(pool, judge, settings.hold_s),
             Access(pool),
+            Watch(pool, judge.tally),
             set(),
         )
 
@@ -136,6 +142,15 @@ class Works:
                 log.warning("lapsing claims: %s: %s; trying again", type(error).__name__, error)
             await asyncio.sleep(every_s)
 
+    async def watch_for_ever(self, every_s: float) -> None:
+        """Open and close the breaker as is due; a fault is logged and tried again."""
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self.breaker.tick()
+            except (*PASSING, asyncpg.PostgresError) as error:
+                log.warning("breaker: %s: %s; trying again", type(error).__name__, error)
+
     async def learn_sizes(self) -> None:
         """Have PostgreSQL look at the growing tables a few times in a young process.
 
@@ -153,19 +168,26 @@ class Works:
         try:
             async with self.pool.acquire(timeout=2) as conn:
                 await asyncio.wait_for(self.detector.refresh(conn), 2)
+                opening = await asyncio.wait_for(store.opening(conn), 2)
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             body: dict[str, Any] = {"status": "unavailable", "database": type(error).__name__}
             return Response(msgspec.json.encode(body), 503, media_type="application/json")
-        return Response(msgspec.json.encode(standing(self.detector)), media_type="application/json")
+        return Response(msgspec.json.encode(standing(self.detector, opening)), media_type="application/json")
 
 
-def standing(judge: Detector) -> dict[str, Any]:
+def standing(judge: Detector, opening: Any = None) -> dict[str, Any]:
     """By what a process judges, and what keeps it from doing so."""
     body: dict[str, Any] = {"status": "ok", "generation": judge.generation, "model": None, "note": ALONE}
     if judge.generation is None:
         return body | {"status": "degraded", "note": "no active policy: every gift is held"}
     if judge.wanted:
         body |= {"model": judge.serving.name if judge.serving else None, "note": JUDGES}
+    if opening and judge.policy and judge.policy.breaker:
+        body |= {
+            "status": "degraded",
+            "reason": breaker.REASON,
+            "note": MASS_BLOCK.format(since=stamp(opening["opened_at"])),
+        }
     fault = judge.fault()
     if fault:
         body |= {"status": "degraded", "reason": fault[0], "note": f"every gift is held: {fault[1]}"}
@@ -195,6 +217,7 @@ def build(settings: Settings) -> Front:
         every_s = settings.settle_every_s
         loops = [
             works.settle_for_ever(every_s), works.tidy_for_ever(every_s), works.learn_sizes(), works.access.watch(),
+            works.watch_for_ever(WATCH_EVERY_S),
         ]  # fmt: skip
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:

@@ -252,6 +252,9 @@ TIMES = [
     ("detector.case_keys", "at"),
     *(("detector.rulings", name) for name in ("at", "deadline", "second_at")),
     ("detector.labels", "label_at"),
+    *(("detector.breaker_openings", name) for name in ("opened_at", "closed_at")),
+    ("detector.breaker", "over_at"),
+    ("detector.breaker_tallies", "at"),
     *(("detector.list_entries", name) for name in ("added_at", "expires_at", "removed_at")),
 ]
 

@@ -111,7 +111,7 @@ def test_a_running_gate_judges_by_what_is_activated(lockgate: Run, service: str,
     done = lockgate("policy", "activate", str(strict), "--author", "ann")
     assert done.stdout == "generation 2 judges from now on\n"
     assert judged(2) == (2, "hold")
-    assert "the same limits, rules, model and review" in lockgate("policy", "diff", str(strict)).stdout
+    assert "the same limits, rules, model, review and breaker" in lockgate("policy", "diff", str(strict)).stdout
 
     moved = answer(lockgate("policy", "rollback", "--author", "bob", "--json"))
     assert moved == {"left": 2, "generation": 1}
