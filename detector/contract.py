@@ -105,10 +105,12 @@ class Stood(NamedTuple):
 
 
 class Books(Protocol):
-    """What the desk asks of the ledger whose gifts it rules on; `lock` comes before any lock of the detector's."""
+    """What the desk asks of the ledger whose gifts it rules on; `lock` comes before any lock of the detector's.
+
+    What `carry_out` gives back is told to the log by who asked, last, in the same transaction."""
 
     async def lock(self, conn: Any, gifts: Sequence[str], orgs: Sequence[str]) -> dict[str, Stood]: ...
-    async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime) -> None: ...
+    async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime, who: str) -> list[Told]: ...
     async def freeze(self, conn: Any, orgs: Sequence[str]) -> list[str]: ...
 
 

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
 
-from detector.store import SQL
-
 EVENT, LINK = "lockgate event 1\n", "lockgate link 1\n"
 NOTHING = bytes(32)  # what the first link takes for the one before it
+APPEND = (Path(__file__).parent / "sql" / "log_append.sql").read_text()
 SYSTEM = "system"  # the actor of what nobody did
 ENCODE = msgspec.json.Encoder(order="deterministic").encode
 
@@ -65,7 +65,7 @@ async def append(conn: asyncpg.Connection, told: Sequence[Told]) -> int | None:
     """Append events as one link; the first one's seq. A transaction's last act: it locks the log's head."""
     if not told:
         return None
-    first: int = await conn.fetchval(SQL["log_append"], *columns(told))
+    first: int = await conn.fetchval(APPEND, *columns(told))
     return first
 
 
