@@ -223,7 +223,7 @@ async def carry_out(
         told += [Told("org.frozen", org, who.name, {"ruling": ruling}) for org in there]
     elif done:
         told += await teach(conn, scene, act, who)
-        await books.carry_out(conn, act, ids(scene.gifts), now)
+        told += await books.carry_out(conn, act, ids(scene.gifts), now, who.name)
         await conn.execute(SQL["case_gifts_rule"], scene.decisions, STANDING[act], ruling, now)
         kind = "gift.released" if act == "release" else "gift.ruled_out"
         told += [Told(kind, name, who.name, {"ruling": ruling, "act": act}) for name in ids(scene.gifts)]

@@ -54,8 +54,9 @@ async def move(
 ) -> None:
     """Let gifts come to their cases and others leave theirs. The last locks that a transaction takes.
 
-    The log hears of it, and of `also`."""
+    The log hears of it, and of `also`, in one link."""
     if not come and not left:
+        await log.append(conn, also)
         return
     desk = await lock(conn, come, left)
     now = max([*(one.at for one in come), *(one.at for one in left)])

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
-from detector.log import SYSTEM, Told, append
+from detector.log import SYSTEM, Told, append, appending
 
 __all__ = [
     "SYSTEM",
@@ -35,6 +35,7 @@ __all__ = [
     "Told",
     "Verdict",
     "append",
+    "appending",
     "begin",
     "body_schema",
     "micros",
@@ -61,7 +62,8 @@ class Sitting(Protocol):
     a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. What was decided
     since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `stop`
     says that the ledger holds a gift although it was approved; `tell_desk` comes last, where there is `news`: what was
-    held waits in a case, for `hold_s` from `at` (or from its decision), and what `left` leaves its own.
+    held waits in a case, for `hold_s` from `at` (or from its decision), and what `left` leaves its own; the log hears
+    of it in one link with what the caller has to tell `also`.
     """
 
     now: int
@@ -81,8 +83,9 @@ class Sitting(Protocol):
     async def record(self, conn: Any) -> None: ...
     def stop(self, decision: Decision, reason: str) -> None: ...
     async def tell_desk(
-        self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
-    ) -> None: ...
+        self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None,
+        also: Sequence[Told] = (),
+    ) -> None: ...  # fmt: skip
     def close(self, *, committed: bool) -> None: ...
 
 
@@ -102,10 +105,12 @@ class Stood(NamedTuple):
 
 
 class Books(Protocol):
-    """What the desk asks of the ledger whose gifts it rules on; `lock` comes before any lock of the detector's."""
+    """What the desk asks of the ledger whose gifts it rules on; `lock` comes before any lock of the detector's.
+
+    What `carry_out` gives back is told to the log by who asked, last, in the same transaction."""
 
     async def lock(self, conn: Any, gifts: Sequence[str], orgs: Sequence[str]) -> dict[str, Stood]: ...
-    async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime) -> None: ...
+    async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime, who: str) -> list[Told]: ...
     async def freeze(self, conn: Any, orgs: Sequence[str]) -> list[str]: ...
 
 

@@ -18,6 +18,7 @@ from detector.contract import Left
 from detector.errors import PolicyMoved
 from detector.gift import Gift, Parties
 from detector.lists import NONE, Lists
+from detector.log import Told
 from detector.parties import memory
 from detector.policy import Policy, read
 from detector.serving import Serving
@@ -124,9 +125,10 @@ class Detector:
         if self.wanted:
             await self.served(conn, await store.model_named(conn, self.wanted))
 
-    async def left(self, conn: asyncpg.Connection, gone: Sequence[Left]) -> None:
-        """Held gifts that ended without a ruling, and without a sitting, leave their cases."""
-        await cases.move(conn, [], gone)
+    async def left(self, conn: asyncpg.Connection, gone: Sequence[Left], also: Sequence[Told] = ()) -> None:
+        """Held gifts that ended without a ruling, and without a sitting, leave their cases; the log hears of it, and of
+        `also`."""
+        await cases.move(conn, [], gone, also)
 
     def fault(self) -> tuple[str, str] | None:
         """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""

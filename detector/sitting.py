@@ -22,6 +22,7 @@ from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.flush import Flush
 from detector.gift import Decision, Gift, Opinion, Verdict
 from detector.lists import NONE, Lists
+from detector.log import Told
 from detector.looker import Looker
 from detector.parties import seen, teach
 from detector.policy import Policy
@@ -169,15 +170,18 @@ class Sitting:
         return bool(held or self.drawn)  # the draw hashes every gift: last
 
     async def tell_desk(
-        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
-    ) -> None:
-        """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction."""
+        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None,
+        also: Sequence[Told] = (),
+    ) -> None:  # fmt: skip
+        """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction.
+
+        The log hears of it, and of `also`, in one link."""
         come = cases.drafts(self.decisions, self.stopped, hold_s, at)
         drawn, rate = self.drawn, self.sample_rate
         if drawn:
             await store.note_samples(conn, drawn, rate)
             come += [cases.draft(one, cases.SAMPLE, [sampling.REASON], None) for one in drawn]
-        await cases.move(conn, come, left, [sampling.told(one, rate) for one in drawn])
+        await cases.move(conn, come, left, [*also, *(sampling.told(one, rate) for one in drawn)])
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

@@ -17,6 +17,7 @@ from detector.gift import WORDS, Decision, Event, Gift, Hit, micros, moment
 from detector.lists import Entry, Lists
 from detector.live import Party
 from detector.live_labels import Label
+from detector.log import Told, append
 from detector.parties import DIGEST, Past, recall, recall_label
 
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
@@ -205,6 +206,7 @@ async def add_policy(conn: asyncpg.Connection, policy: str, author: str) -> int:
         await conn.execute("lock table detector.policies in exclusive mode")
         generation: int = await conn.fetchval(SQL["policy_add"], policy)
         await conn.execute(SQL["activate"], generation, author)
+        await append(conn, [activated(generation, author)])
     return generation
 
 
@@ -216,4 +218,10 @@ async def roll_back(conn: asyncpg.Connection, author: str) -> tuple[int, int] | 
         if back is None:
             return None
         await conn.execute(SQL["activate"], back, author)
+        await append(conn, [activated(back, author, left=left)])
     return left, back
+
+
+def activated(generation: int, author: str, **more: int) -> Told:
+    """The event of an activation; that of a roll-back says which generation was left."""
+    return Told("policy.activated", str(generation), author, {"generation": generation, **more})

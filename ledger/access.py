@@ -13,8 +13,10 @@ from typing import Final
 import asyncpg
 from msgspec import Struct
 
+from detector.contract import SYSTEM, Told, append
 from ledger import store
 from ledger.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from ledger.events import key_told
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +140,18 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-async def issue_key(conn: asyncpg.Connection, role: str, name: str, org_id: str | None = None) -> str:
+async def issue_key(
+    conn: asyncpg.Connection, role: str, name: str, org_id: str | None = None, *, actor: str = SYSTEM
+) -> str:
     """A new key, shown this once. Raises Invalid where role and org do not go together."""
+    async with conn.transaction():
+        key, told = await enter_key(conn, role, name, org_id, actor)
+        await append(conn, [told])
+    return key
+
+
+async def enter_key(conn: asyncpg.Connection, role: str, name: str, org_id: str | None, actor: str) -> tuple[str, Told]:
+    """The same before the end of a transaction; and what the log is to hear of it."""
     if role not in ROLES:
         raise Invalid(f"unknown role {role!r}; choose one of {', '.join(sorted(ROLES))}")
     if (role in ORG_ROLES) != (org_id is not None):
@@ -152,12 +164,15 @@ async def issue_key(conn: asyncpg.Connection, role: str, name: str, org_id: str 
         )
     key = f"lg_{role}_{secrets.token_urlsafe(32)}"
     await conn.execute(store.SQL["api_key_add"], digest(key), name, role, org_id)
-    return key
+    return key, key_told("key.created", digest(key), {"name": name, "role": role, "org_id": org_id}, actor)
 
 
-async def revoke_key(conn: asyncpg.Connection | asyncpg.Pool, key: str, org_id: str | None = None) -> str:
+async def revoke_key(conn: asyncpg.Connection, key: str, org_id: str | None = None, *, actor: str = SYSTEM) -> str:
     """Revoke a key, of this org where one is named; its name. Raises NotFound where no such key is valid."""
-    name: str | None = await conn.fetchval(store.SQL["api_key_revoke"], digest(key), org_id)
-    if name is None:
-        raise NotFound("no such key, or it was revoked before")
+    async with conn.transaction():
+        row = await conn.fetchrow(store.SQL["api_key_revoke"], digest(key), org_id)
+        if row is None:
+            raise NotFound("no such key, or it was revoked before")
+        await append(conn, [key_told("key.revoked", digest(key), row, actor)])
+    name: str = row["name"]
     return name

@@ -12,8 +12,8 @@ from typing import Any
 
 import asyncpg
 
-from detector.contract import Act, Stood
-from ledger import store
+from detector.contract import Act, Stood, Told
+from ledger import events, store
 from ledger.errors import Conflict
 from ledger.settlement import Plan, slices_of, write
 from ledger.transfers import OPEN, Status
@@ -34,21 +34,24 @@ class Rulings:
             for one in transfers
         }
 
-    async def carry_out(self, conn: asyncpg.Connection, act: Act, gifts: Sequence[str], at: datetime) -> None:
-        """Do what was ruled to the locked transfers that are still open."""
+    async def carry_out(
+        self, conn: asyncpg.Connection, act: Act, gifts: Sequence[str], at: datetime, who: str
+    ) -> list[Told]:
+        """Do what was ruled to the locked transfers that are still open; what the log is to hear of it."""
         transfers = await conn.fetch(store.SQL["transfers_lock"], sorted(gifts))
         if act == "release":
-            held = [one["id"] for one in transfers if one["status"] == Status.HELD]
-            released = await conn.fetch(store.SQL["release"], held, at)
+            held = [one for one in transfers if one["status"] == Status.HELD]
+            released = await conn.fetch(store.SQL["release"], [one["id"] for one in held], at)
             if len(released) != len(held):
                 raise Conflict(f"{len(held) - len(released)} transfers changed meanwhile; read the case again")
-            return
+            return [events.released(one, who) for one in held]
         still = [one for one in transfers if one["status"] in OPEN]
         slices = await slices_of(conn, [one["id"] for one in still])
         plan = Plan()
         for one in still:
             plan.give_back(one, slices[one["id"]], Status.RETURNED, REASONS[act], at)
         await write(conn, plan, 0)
+        return events.stepped(plan.steps, still, who)
 
     async def freeze(self, conn: asyncpg.Connection, orgs: Sequence[str]) -> list[str]:
         """Freeze locked orgs; those that there are."""

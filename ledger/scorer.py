@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from detector.contract import Left, Parties, Sitting
+from detector.contract import Left, Parties, Sitting, Told
 
 
 class Scorer(Protocol):
@@ -15,6 +15,6 @@ class Scorer(Protocol):
 
 
 class Desk(Protocol):
-    """Where held gifts wait for an analyst; it hears of those that ended without one."""
+    """Where held gifts wait for an analyst; it hears of those that ended without one, and the log of `also`."""
 
-    async def left(self, conn: Any, gone: Sequence[Left]) -> None: ...
+    async def left(self, conn: Any, gone: Sequence[Left], also: Sequence[Told] = ()) -> None: ...

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from detector.contract import Decision, Gift, Left, Parties, Verdict
-from ledger import store
+from detector.contract import SYSTEM, Decision, Gift, Left, Parties, Verdict
+from ledger import events, store
 from ledger.credits import Account, Entry, new_id, posting
 from ledger.decide import PROMOTIONAL, YOUNG_US
 from ledger.errors import Conflict, NotFound
@@ -178,7 +178,7 @@ class Settlement:
                 await sitting.record(conn)
                 await write(conn, plan, self.hold_s)
                 gone = [Left(one.id, "lapsed", now) for one in plan.steps if one.was == Status.HELD]
-                await sitting.tell_desk(conn, self.hold_s, gone, now)
+                await sitting.tell_desk(conn, self.hold_s, gone, now, events.stepped(plan.steps, due, SYSTEM))
                 await transaction.commit()
                 committed = True
                 return len(due)
@@ -296,8 +296,9 @@ async def cancel(pool: asyncpg.Pool, desk: Desk, sender: str, transfer_id: str) 
             plan = Plan()
             plan.give_back(transfer, slices[transfer_id], Status.CANCELLED, "cancelled", locked[0]["now"])
             await write(conn, plan, 0)
-            if transfer["status"] == Status.HELD:
-                await desk.left(conn, [Left(transfer_id, "cancelled", locked[0]["now"])])
+            held = transfer["status"] == Status.HELD
+            gone = [Left(transfer_id, "cancelled", locked[0]["now"])] if held else []
+            await desk.left(conn, gone, events.stepped(plan.steps, [transfer], sender))
         elif transfer["status"] != Status.CANCELLED:
             raise Conflict(f"transfer {transfer_id} is {transfer['status']} already and cannot be cancelled")
         row: asyncpg.Record = await conn.fetchrow(store.SQL["transfer"], transfer_id, sender)

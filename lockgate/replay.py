@@ -26,7 +26,7 @@ import uvloop
 import detector.store
 from detector import policy as policies
 from detector.errors import PolicyRefused
-from ledger import funding, store
+from ledger import funding, orgs, store
 from ledger.credits import new_id
 from ledger.transfers import Answer, Request
 from lockgate import first_model, postgres
@@ -200,7 +200,7 @@ async def fund(conn: asyncpg.Connection, rows: pl.DataFrame) -> None:
     needs = rows.group_by("sender").agg(pl.col("amount").sum()).sort("sender")
     at_ms = max(0, store.micros(created) // 1000)
     for part in parties.to_frame().iter_slices(SLICE_ROWS):
-        await conn.execute(store.SQL["orgs_add"], part.to_series().to_list(), "basic", created)
+        await orgs.create_many(conn, part.to_series().to_list(), "basic", created)
     for part in needs.iter_slices(SLICE_ROWS):
         grants = [
             (new_id("gr", at_ms), sender, "purchase", 100, EXPIRES, True, created, created, amount * COVER)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -30,10 +30,10 @@ from detector.activity import Activity, State
 from detector.errors import PolicyMoved
 from detector.gift import Event, Gift
 from detector.policy import Policy
-from ledger import funding, reversal, revocation, settlement
-from ledger import store as ledger_store
+from ledger import funding, orgs, reversal, revocation, settlement
 from ledger.access import issue_key
 from ledger.api import SEND, request_of
+from ledger.errors import Conflict
 from ledger.funding import Issue, Terms
 from ledger.transfers import Answer
 from lockgate import postgres
@@ -138,7 +138,9 @@ class House:
     async def org(self, name: str = "", *, identity: str = "basic", tier: str = "standard", **more: Any) -> str:
         name = name or f"org{next(_numbers)}"
         owner, created, domain = (more.pop(fact, None) for fact in ("owner", "created_at", "domain"))
-        await self.pool.fetchrow(ledger_store.SQL["org_add"], name, tier, identity, owner, created, domain)
+        async with self.pool.acquire() as conn:
+            with suppress(Conflict):
+                await orgs.create(conn, name, tier, identity, owner=owner, created_at=created, domain=domain)
         if more:
             await self.grant(name, **more)
         return name
@@ -164,7 +166,8 @@ class House:
             return await reversal.reverse(conn, transfer, amount, "a test", **more)
 
     async def freeze(self, org: str, frozen: bool = True) -> None:
-        await self.pool.execute(ledger_store.SQL["org_frozen"], org, frozen)
+        async with self.pool.acquire() as conn:
+            await orgs.freeze(conn, org, frozen)
 
     async def send(self, sender: str, recipient: str, amount: int, key: str = "", **more: Any) -> Answer:
         """Through the gate, as the route does it."""

@@ -2,4 +2,4 @@
 insert into ledger.orgs (id, identity, identity_at, created_at)
 select id, $2, case when $2 <> 'none' then $3::timestamptz end, $3::timestamptz
 from unnest($1::text[]) as o (id)
-on conflict (id) do nothing
+on conflict (id) do nothing returning *
