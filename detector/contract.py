@@ -11,18 +11,22 @@ from msgspec import Meta, Struct
 
 from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
+from detector.identity_terms import LEVELS, Asks, IdentityTerms
 from detector.log import SYSTEM, Told, append
 
 __all__ = [
+    "LEVELS",
     "SYSTEM",
     "Act",
     "Asked",
+    "Asks",
     "Books",
     "Budget",
     "Decision",
     "Flush",
     "Gift",
     "Hit",
+    "IdentityTerms",
     "Judged",
     "Label",
     "Labelled",
@@ -62,9 +66,11 @@ class Sitting(Protocol):
     since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `stop`
     says that the ledger holds a gift although it was approved; `tell_desk` comes last, where there is `news`: what was
     held waits in a case, for `hold_s` from `at` (or from its decision), and what `left` leaves its own.
+    `identity` is what the policy asks of a sender's identity: the ledger, which alone knows that, keeps to it.
     """
 
     now: int
+    identity: IdentityTerms
 
     @property
     def tables(self) -> Sequence[Table]: ...
@@ -104,7 +110,9 @@ class Stood(NamedTuple):
 class Books(Protocol):
     """What the desk asks of the ledger whose gifts it rules on; `lock` comes before any lock of the detector's."""
 
-    async def lock(self, conn: Any, gifts: Sequence[str], orgs: Sequence[str]) -> dict[str, Stood]: ...
+    async def lock(
+        self, conn: Any, gifts: Sequence[str], orgs: Sequence[str], identity: IdentityTerms
+    ) -> dict[str, Stood]: ...
     async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime) -> None: ...
     async def freeze(self, conn: Any, orgs: Sequence[str]) -> list[str]: ...
 

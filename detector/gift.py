@@ -82,6 +82,7 @@ class Gift(Struct, frozen=True, gc=False):
     young_amount: int | None = None
     sender_domain: str | None = None
     recipient_domain: str | None = None
+    ledger_hold: str | None = None  # why its ledger holds it, whatever the detector has against it
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -99,7 +100,7 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Hit(Struct, frozen=True, omit_defaults=True):
-    """One reason for a verdict. `by` is limit, rule, model, ledger (refused before judging) or degraded (law 5).
+    """One reason for a verdict. `by` is limit, rule, model, list, ledger (it refused or holds) or degraded (law 5).
 
     `waived_by` names what made it count no more: the ruling that released the gift in spite of it.
     """

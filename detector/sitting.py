@@ -20,6 +20,7 @@ from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.flush import Flush
 from detector.gift import Decision, Gift, Opinion, Verdict
+from detector.identity_terms import ANY_IDENTITY
 from detector.lists import NONE, Lists
 from detector.looker import Looker
 from detector.parties import seen, teach
@@ -43,6 +44,7 @@ class Sitting:
         self.activity = activity
         self.lists = lists
         self.policy = policy
+        self.identity = policy.identity if policy else ANY_IDENTITY
         self.versions = versions
         self.looker = Looker(activity, policy.model, serves) if policy and policy.model and serves else None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

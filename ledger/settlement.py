@@ -18,6 +18,7 @@ from ledger import store
 from ledger.credits import Account, Entry, new_id, posting
 from ledger.errors import Conflict, NotFound
 from ledger.scorer import Desk, Scorer
+from ledger.stops import stops
 from ledger.transfers import OPEN, Status
 
 BATCH = 100
@@ -210,11 +211,11 @@ class Settlement:
         decision = sitting.decide(gift)
         if decision.verdict is Verdict.BLOCK:
             return plan.give_back(transfer, slices, Status.RETURNED, "second_look", now)
-        standing = not sender["frozen"] and not recipient["frozen"] and sender["identity"] != "none"
-        if decision.verdict is Verdict.APPROVE and standing:
+        stop = next(stops(sender, recipient, sitting.identity.asked(transfer["amount"]), now), None)
+        if decision.verdict is Verdict.APPROVE and stop is None:
             return plan.settle(transfer, slices, decision, now)
-        if decision.verdict is Verdict.APPROVE:
-            sitting.stop(decision, "party_frozen" if sender["frozen"] or recipient["frozen"] else "identity_required")
+        if decision.verdict is Verdict.APPROVE and stop:
+            sitting.stop(decision, stop.reason)
         return plan.hold(transfer, decision, now)
 
 

@@ -79,6 +79,12 @@ def limit(name: str, on: str | Sequence[str], window: str, action: str = "block"
     )
 
 
+def asks(least: int, level: str, max_age: str | None = None) -> str:
+    """What gifts of so much or more ask of their sender's identity."""
+    age = f'max_age = "{max_age}"\n' if max_age else ""
+    return f'[[identity]]\nfrom = {least}\nlevel = "{level}"\n{age}description = "a test"\n'
+
+
 # --- the pure detector ---
 
 
@@ -241,7 +247,7 @@ class House:
 
 
 TIMES = [
-    ("ledger.orgs", "created_at"),
+    *(("ledger.orgs", name) for name in ("created_at", "identity_at", "compromised_at", "cool_until")),
     *(("ledger.grants", name) for name in ("expires_at", "giftable_at", "rooted_at", "created_at", "revoked_at")),
     *(("ledger.transfers", name) for name in ("created_at", "settle_at", "hold_until", "ended_at")),
     *((f"ledger.{name}", "at") for name in ("entries", "revocations", "receivables", "reversals")),
