@@ -28,12 +28,15 @@ def drafts(
     decisions: Iterable[Decision], stopped: Iterable[tuple[Decision, str]], hold_s: int | None, at: datetime | None
 ) -> list[Draft]:
     """What was held, by the detector or in spite of its approval; a hold lasts `hold_s` from `at`, or its decision."""
-    held = [(one, against(one)) for one in decisions if one.verdict is Verdict.HOLD]
-    held += [(one, [*against(one), reason]) for one, reason in stopped]
+    also = {one.id: reason for one, reason in stopped}
+    held = [one for one in decisions if one.verdict is Verdict.HOLD or one.id in also]
     return [
-        draft(one, HOLD, reasons, None if hold_s is None else (at or moment(one.at)) + timedelta(seconds=hold_s))
-        for one, reasons in held
-    ]
+        draft(
+            one, HOLD, [*against(one), *([also[one.id]] if one.id in also else [])],
+            None if hold_s is None else (at or moment(one.at)) + timedelta(seconds=hold_s),
+        )
+        for one in held
+    ]  # fmt: skip
 
 
 def against(one: Decision) -> list[str]:

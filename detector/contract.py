@@ -63,10 +63,11 @@ class Sitting(Protocol):
 
     The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
     a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. What was decided
-    since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `stop`
-    says that the ledger holds a gift although it was approved; `tell_desk` comes last, where there is `news`: what was
-    held waits in a case, for `hold_s` from `at` (or from its decision), and what `left` leaves its own.
-    `identity` is what the policy asks of a sender's identity: the ledger, which alone knows that, keeps to it.
+    since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `let_go`
+    comes before: of later looks that changed nothing, none is recorded. `stop` says that the ledger holds a gift
+    whatever the verdict; `tell_desk` comes last, where there is `news`: what was held waits in a case, for `hold_s`
+    from `at` (or from its decision), and what `left` leaves its own. `identity` is what the policy asks
+    of a sender's identity: the ledger, which alone knows that, keeps to it.
     """
 
     now: int
@@ -85,6 +86,7 @@ class Sitting(Protocol):
     def news(self) -> bool: ...
     def rows(self) -> Sequence[list[tuple[Any, ...]]]: ...
     async def record(self, conn: Any) -> None: ...
+    def let_go(self, unchanged: Sequence[Decision]) -> None: ...
     def stop(self, decision: Decision, reason: str) -> None: ...
     async def tell_desk(
         self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None

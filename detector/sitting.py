@@ -148,8 +148,13 @@ class Sitting:
             flush.write(*self.rows())
 
     def stop(self, decision: Decision, reason: str) -> None:
-        """The ledger holds a gift although it was approved: its case says why."""
+        """The ledger holds a gift whatever the verdict: its case says why."""
         self.stopped.append((decision, f"ledger:{reason}"))
+
+    def let_go(self, unchanged: Sequence[Decision]) -> None:
+        """Later looks that found what stands already are not recorded: nothing hangs on them."""
+        gone = {id(one) for one in unchanged}
+        self.decisions = [one for one in self.decisions if id(one) not in gone]
 
     @property
     def sample_rate(self) -> float:

@@ -5,11 +5,11 @@ Law: the identity that the policy asks for the amount counts once more at the se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from detector.contract import Asks
+from detector.contract import Asks, IdentityTerms
 
 
 class Stop(NamedTuple):
@@ -17,6 +17,13 @@ class Stop(NamedTuple):
 
     reason: str
     words: str
+
+
+def against(transfer: Any, orgs: Mapping[str, Any], identity: IdentityTerms, now: datetime) -> str | None:
+    """The first reason for which the ledger holds a transfer although the detector approves of it."""
+    found = stops(orgs[transfer["sender"]], orgs[transfer["recipient"]], identity.asked(transfer["amount"]), now)
+    stop = next(found, None)
+    return stop.reason if stop else None
 
 
 def stops(sender: Any, recipient: Any, asks: Asks, now: datetime) -> Iterator[Stop]:

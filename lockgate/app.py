@@ -37,6 +37,7 @@ from ledger.access import ROLES, Access
 from ledger.errors import LedgerError
 from ledger.funding import Terms
 from ledger.gate import Gate
+from ledger.relook import Relook
 from ledger.rulings import Rulings
 from ledger.transfers import Answer
 from lockgate import postgres
@@ -65,6 +66,7 @@ class Works:
     gate: GroupCommit[transfers.Request, Answer]
     scoring: GroupCommit[Question, Judged | None]
     settlement: settlement.Settlement
+    relook: Relook
     access: Access
     running: set[tuple[str, str]]
 
@@ -78,6 +80,7 @@ class Works:
             GroupCommit(gate.commit),
             GroupCommit(Scoring(pool, judge).commit),
             settlement.Settlement(pool, judge, settings.hold_s),
+            Relook(pool, judge, settings.hold_s),
             Access(pool),
             set(),
         )

@@ -35,6 +35,7 @@ from ledger import store as ledger_store
 from ledger.access import issue_key
 from ledger.api import SEND, request_of
 from ledger.funding import Issue, Terms
+from ledger.relook import Again
 from ledger.transfers import Answer
 from lockgate import postgres
 from lockgate.app import Works, build
@@ -199,6 +200,10 @@ class House:
             took = await again(lambda: self.works.settlement.settle_due(most=3))
             total += took
         return total
+
+    async def look_again(self, gifts: Sequence[str], news: str = "test", **more: Any) -> list[Again]:
+        """Judge waiting gifts again, for a reason of the test's own."""
+        return await again(lambda: self.works.relook.judge(gifts, news, **more))
 
     async def know_policy(self) -> None:
         """Load the generation that judges, so that what races next does not begin with it."""
