@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from detector.errors import PolicyMoved
 from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 from detector.identity_terms import LEVELS, Asks, IdentityTerms
@@ -33,6 +34,7 @@ __all__ = [
     "Left",
     "Outcome",
     "Parties",
+    "PolicyMoved",
     "Sitting",
     "Stood",
     "Table",
@@ -66,7 +68,8 @@ class Sitting(Protocol):
     since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `let_go`
     comes before: of later looks that changed nothing, none is recorded. `stop` says that the ledger holds a gift
     whatever the verdict; `tell_desk` comes last, where there is `news`: what was held waits in a case, for `hold_s`
-    from `at` (or from its decision), and what `left` leaves its own. `identity` is what the policy asks
+    from `at` (or from its decision), what `left` leaves its own, and the cases
+    of gifts held earlier, `beside`, become one with that. `identity` is what the policy asks
     of a sender's identity: the ledger, which alone knows that, keeps to it.
     """
 
@@ -89,8 +92,9 @@ class Sitting(Protocol):
     def let_go(self, unchanged: Sequence[Decision]) -> None: ...
     def stop(self, decision: Decision, reason: str) -> None: ...
     async def tell_desk(
-        self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
-    ) -> None: ...
+        self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None,
+        beside: Sequence[str] = (),
+    ) -> None: ...  # fmt: skip
     def close(self, *, committed: bool) -> None: ...
 
 

@@ -172,15 +172,16 @@ class Sitting:
         return bool(held or self.drawn)  # the draw hashes every gift: last
 
     async def tell_desk(
-        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
-    ) -> None:
+        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None,
+        beside: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction."""
         come = cases.drafts(self.decisions, self.stopped, hold_s, at)
         drawn, rate = self.drawn, self.sample_rate
         if drawn:
             await store.note_samples(conn, drawn, rate)
             come += [cases.draft(one, cases.SAMPLE, [sampling.REASON], None) for one in drawn]
-        await cases.move(conn, come, left, [sampling.told(one, rate) for one in drawn])
+        await cases.move(conn, come, left, [sampling.told(one, rate) for one in drawn], beside)
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

@@ -103,7 +103,12 @@ def add_orgs(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.post("/orgs/{org_id}/unfreeze", summary="Let an org send and receive again")
     async def unfreeze(org_id: str, authorization: Authorization = None) -> dict[str, Any]:
         await access.actor(authorization, "orgs:write")
-        return org_view(found(org_id, await pool.fetchrow(store.SQL["org_frozen"], org_id, False)))
+        async with pool.acquire() as conn, conn.transaction():
+            row = found(org_id, await conn.fetchrow(store.SQL["org_frozen"], org_id, False))
+            if row["compromised_at"] is not None:
+                detail = f"org {org_id} is reported as compromised; once it is its owner's again, POST …/recover first"
+                raise Conflict(detail)
+            return org_view(row)
 
 
 def add_keys(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:

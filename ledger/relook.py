@@ -80,12 +80,13 @@ async def look_again(
     *,
     stop: str | None = None,
     at: datetime | None = None,
+    beside: Sequence[str] = (),
 ) -> Seen:
     """Judge those of these gifts that wait approved, inside the caller's transaction, of which only the log may follow.
 
     `news` says what became known: the transfers' reason is `news:<news>`. With `stop`, no verdict is milder than a
-    hold, and the case says `ledger:<stop>`. `at` stands in for the clock. Raises PolicyMoved where another generation
-    judges by now: the caller begins its transaction anew.
+    hold, and the case says `ledger:<stop>`; the cases in which gifts `beside` wait become one with it. `at` stands in
+    for the clock. Raises PolicyMoved where another generation judges by now: the caller begins its transaction anew.
     """
     waiting = await conn.fetch(store.SQL["pending_lock"], sorted(gifts), at)
     if not waiting:
@@ -106,7 +107,7 @@ async def look_again(
         if plan.steps:
             await sitting.record(conn)
             await write(conn, plan, hold_s)
-            await sitting.tell_desk(conn, hold_s, (), now)
+            await sitting.tell_desk(conn, hold_s, (), now, beside)
     except BaseException:
         sitting.close(committed=False)
         raise

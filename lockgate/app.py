@@ -22,6 +22,7 @@ import detector.case_api
 import detector.explain_api
 import detector.list_api
 import ledger.api
+import ledger.compromise_api
 import ledger.identity_api
 import ledger.platform
 import ledger.trace_api
@@ -243,6 +244,8 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
+    back = ledger.compromise_api.Terms(settings.hold_s, settings.cool_off_s)
+    app.include_router(ledger.compromise_api.router(works.pool, access, works.detector, back))
     app.include_router(ledger.trace_api.router(works.pool, access, works.detector))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from detector.activity import Activity, State
 from detector.errors import PolicyMoved
 from detector.gift import Event, Gift
 from detector.policy import Policy
-from ledger import funding, reversal, revocation, settlement
+from ledger import compromise, funding, reversal, revocation, settlement
 from ledger import store as ledger_store
 from ledger.access import issue_key
 from ledger.api import SEND, request_of
@@ -185,6 +185,18 @@ class House:
         assert answer.status == 201, answer
         return str(msgspec.json.decode(answer.body)["id"])
 
+    async def compromised(self, org: str, since: datetime, **more: Any) -> dict[str, Any]:
+        """Report an org's account as stolen; what was done."""
+
+        async def once() -> compromise.Reported:
+            async with self.pool.acquire() as conn, conn.transaction():
+                judge, claim = self.works.detector, compromise.Claim(org, since, "test", "a test", **more)
+                return await compromise.report(conn, judge, judge, claim, self.works.relook.hold_s)
+
+        done = await again(once)
+        done.seen.close(committed=True)
+        return done.answer
+
     async def settle(self) -> int:
         """Everything that is due now; how many transfers."""
         took, total = 1, 0
@@ -256,6 +268,7 @@ TIMES = [
     *(("ledger.grants", name) for name in ("expires_at", "giftable_at", "rooted_at", "created_at", "revoked_at")),
     *(("ledger.transfers", name) for name in ("created_at", "settle_at", "hold_until", "ended_at")),
     *((f"ledger.{name}", "at") for name in ("entries", "revocations", "receivables", "reversals")),
+    *(("ledger.compromise_reports", name) for name in ("since", "at")),
     ("detector.decisions", "at"),
     ("detector.labels", "at"),
     *(("detector.cases", name) for name in ("opened_at", "deadline", "claimed_until", "ended_at")),

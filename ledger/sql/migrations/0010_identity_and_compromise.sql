@@ -58,13 +58,15 @@ comment on table ledger.compromise_reports is
 
 create table ledger.compromised_gifts (
     report_id text collate "C" not null references ledger.compromise_reports,
-    transfer_id text collate "C" not null references ledger.transfers,
+    transfer_id text collate "C" not null,
     was text collate "C" not null check (was in ('pending', 'held', 'blocked', 'settled', 'returned', 'cancelled')),
     became text collate "C" not null check (became in ('held', 'blocked', 'settled', 'returned', 'cancelled')),
     primary key (report_id, transfer_id),
     constraint reported_gifts_never_wait_unheld check (was = became or was in ('pending', 'held') and became in ('held', 'returned'))
 );
 comment on table ledger.compromised_gifts is 'What a report found sent since the claimed time, and what became of it. Append-only.';
+-- Transfers are never deleted. A foreign key would lock a settled one after the log's head, and whoever reverses it holds it
+-- while it waits for that.
 
 create trigger compromise_reports_append_only before update or delete or truncate on ledger.compromise_reports
     for each statement execute function ledger.refuse_change();
