@@ -2,12 +2,13 @@
 
 An approval that stands changes nothing and leaves no decision: the one that the gift waits by is still the last word.
 A hold stops the clock where it is and opens a case; a block sends the gift back. What is held, or has ended, is passed
-over: nothing but an analyst makes milder, and nothing ends twice (law 3).
+over: nothing but an analyst makes milder, and nothing ends twice (law 3). Where a judge is silent, its silence is no
+news of the gift, which waits on: it never settles on that (law 5), and what ends the silence is news again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -30,6 +31,17 @@ class Again(NamedTuple):
     decision: str | None
 
 
+class Task(NamedTuple):
+    """Gifts to be judged again together, and why; `id` where they stand in a list for it."""
+
+    gifts: Sequence[str]
+    news: str
+    id: int | None = None
+
+
+Choose = Callable[[asyncpg.Connection], Awaitable[Task | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Relook:
     """Judges waiting gifts again. Any number of processes may do so at once."""
@@ -42,16 +54,26 @@ class Relook:
         self, gifts: Sequence[str], news: str, *, stop: str | None = None, at: datetime | None = None
     ) -> list[Again]:
         """Judge those of these gifts that wait, in one transaction; see `look_again`."""
+
+        async def asked(conn: asyncpg.Connection) -> Task:
+            return Task(gifts, news)
+
+        return await self.carry_out(asked, stop=stop, at=at)
+
+    async def carry_out(self, choose: Choose, *, stop: str | None = None, at: datetime | None = None) -> list[Again]:
+        """Judge what is chosen inside the same transaction, if anything is."""
         async with self.pool.acquire() as conn:
             seen = None
             committed = False
             transaction = conn.transaction()
             await transaction.start()
             try:
-                seen = await look_again(conn, self.scorer, gifts, news, self.hold_s, stop=stop, at=at)
+                task = await choose(conn)
+                if task:
+                    seen = await look_again(conn, self.scorer, task.gifts, task.news, self.hold_s, stop=stop, at=at)
                 await transaction.commit()
                 committed = True
-                return seen.gifts
+                return seen.gifts if seen else []
             finally:
                 if seen:
                     seen.close(committed=committed)
@@ -130,7 +152,7 @@ def decide(
     if decision.verdict is Verdict.BLOCK:
         plan.give_back(transfer, slices, Status.RETURNED, reason, now)
         return Again(gift.id, Status.RETURNED.value, decision.id), None
-    if decision.verdict is Verdict.APPROVE:
+    if decision.verdict is Verdict.APPROVE or decision.silent:
         stop = stop or against(transfer, orgs, sitting.identity, now)
         if stop is None:
             return Again(gift.id, Status.PENDING.value, None), decision

@@ -29,7 +29,7 @@ import ledger.trace_api
 from detector import cases
 from detector.case_work import Person
 from detector.contract import Judged
-from detector.errors import DetectorError
+from detector.errors import DetectorError, PolicyMoved
 from detector.explaining import Explainer
 from detector.judge import Detector
 from detector.scoring import Question, Scoring
@@ -38,6 +38,7 @@ from ledger.access import ROLES, Access
 from ledger.errors import LedgerError
 from ledger.funding import Terms
 from ledger.gate import Gate
+from ledger.news import News
 from ledger.relook import Relook
 from ledger.rulings import Rulings
 from ledger.transfers import Answer
@@ -49,9 +50,11 @@ from lockgate.group_commit import PASSING, GroupCommit, Unavailable
 log = logging.getLogger(__name__)
 CONNECTIONS = 10
 MOST_FAILED = 20
+UNSETTLED_S = 0.05  # how long news waits before it is asked again whether all who do not know it have ended
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
+    "ledger.relooks",
     "detector.keys", "detector.decisions", "detector.cases", "detector.case_gifts", "detector.case_keys",
 )  # fmt: skip
 ALONE = "judges by limits and rules alone: the active generation names no model"
@@ -130,6 +133,26 @@ class Works:
                     break
         return done
 
+    async def look_again_for_ever(self, every_s: float) -> None:
+        """Judge again what news touches; a fault is logged and tried again, and holds up nothing else."""
+        news, failed = News(self.relook), False
+        while True:
+            pause_s = every_s
+            try:
+                if failed:
+                    await news.set_aside()
+                    failed = False
+                waits = await news.hear()
+                pause_s = 0 if await news.work() else UNSETTLED_S if waits else every_s
+            except PolicyMoved:
+                pause_s = 0
+            except PASSING as error:
+                log.warning("looking again: %s: %s; trying again", type(error).__name__, error)
+            except Exception:
+                log.exception("gifts could not be judged again; one at a time now")
+                failed = True
+            await asyncio.sleep(pause_s)
+
     async def tidy_for_ever(self, every_s: float) -> None:
         """Let claims and proposals lapse when their time has passed; a fault is logged and tried again."""
         while True:
@@ -198,7 +221,8 @@ def build(settings: Settings) -> Front:
         gc.set_threshold(50_000, 20, 100)
         every_s = settings.settle_every_s
         loops = [
-            works.settle_for_ever(every_s), works.tidy_for_ever(every_s), works.learn_sizes(), works.access.watch(),
+            works.settle_for_ever(every_s), works.look_again_for_ever(every_s), works.tidy_for_ever(every_s),
+            works.learn_sizes(), works.access.watch(),
         ]  # fmt: skip
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:

@@ -35,6 +35,7 @@ from ledger import store as ledger_store
 from ledger.access import issue_key
 from ledger.api import SEND, request_of
 from ledger.funding import Issue, Terms
+from ledger.news import News
 from ledger.relook import Again
 from ledger.transfers import Answer
 from lockgate import postgres
@@ -216,6 +217,15 @@ class House:
     async def look_again(self, gifts: Sequence[str], news: str = "test", **more: Any) -> list[Again]:
         """Judge waiting gifts again, for a reason of the test's own."""
         return await again(lambda: self.works.relook.judge(gifts, news, **more))
+
+    async def catch_up(self) -> int:
+        """Judge again what all news so far touches; how many gifts were looked at."""
+        news, looked = News(self.works.relook), 0
+        while await news.hear():
+            await asyncio.sleep(0.005)
+        while took := await again(news.work):
+            looked += took
+        return looked
 
     async def know_policy(self) -> None:
         """Load the generation that judges, so that what races next does not begin with it."""

@@ -137,3 +137,31 @@ async def test_a_release_says_which_identity_the_gift_still_lacks(house: House) 
         assert (await lead.rule(case["id"], "release")).status_code == 200
     await house.settle()
     assert (await house.transfer(gift))["status"] == "settled"
+
+
+# --- what waits when verification is lost ---
+
+WAITING = (1, 99, 100)
+# the sender's identity from full, what waits then, and once more after it is full again: nothing grows milder by itself
+LOSSES = {
+    "none": ("held", "held", "held"),
+    "basic": ("pending", "pending", "held"),
+    "full": ("pending", "pending", "pending"),
+}
+
+
+@pytest.mark.parametrize("level", LOSSES)
+async def test_a_lowered_identity_holds_what_stands_too_low_by_now(house: House, level: str) -> None:
+    await house.activate(POLICY)
+    org, to = await house.org(identity="full", amount=1_000), await house.org()
+    gifts = [await house.sent(org, to, amount) for amount in WAITING]
+    await house.catch_up()
+    async with open_door(house.dsn) as door:
+        platform = await new_key(house.pool, "platform")
+        for said in (level, "full"):
+            told = await door.put(f"/v1/orgs/{org}/identity", json={"level": said}, headers=platform)
+            assert told.json()["identity"] == said
+            await house.catch_up()
+            assert tuple([(await house.transfer(gift))["status"] for gift in gifts]) == LOSSES[level]
+    reasons = await house.pool.fetch("select reasons from detector.case_gifts")
+    assert [row["reasons"] for row in reasons] == [["ledger:identity_required"]] * LOSSES[level].count("held")

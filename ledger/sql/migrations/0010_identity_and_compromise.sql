@@ -84,3 +84,12 @@ begin
 end $$;
 create trigger transfers_compromised before update on ledger.transfers for each row
     when (new.status = 'settled') execute function ledger.judge_compromised();
+
+-- What waits of or to the org is judged again: also what a report does not reach itself.
+create function ledger.news_of_compromise() returns trigger language plpgsql as $$
+begin
+    insert into detector.news (what, kind, value) values ('compromised', 'org', new.id);
+    return null;
+end $$;
+create trigger compromised_orgs_are_news after update of compromised_at on ledger.orgs for each row
+    when (old.compromised_at is null and new.compromised_at is not null) execute function ledger.news_of_compromise();
