@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
+import pytest
 
 from ledger.api import SEND, request_of
 from tests.support import NEVER_FIRES, House, _Actor, again, asks, new_key, open_door, seat
