@@ -9,26 +9,32 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from detector.errors import PolicyMoved
 from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
+from detector.identity_terms import LEVELS, Asks, IdentityTerms
 from detector.log import SYSTEM, Told, append, appending
 
 __all__ = [
+    "LEVELS",
     "SYSTEM",
     "Act",
     "Asked",
+    "Asks",
     "Books",
     "Budget",
     "Decision",
     "Flush",
     "Gift",
     "Hit",
+    "IdentityTerms",
     "Judged",
     "Label",
     "Labelled",
     "Left",
     "Outcome",
     "Parties",
+    "PolicyMoved",
     "Sitting",
     "Stood",
     "Table",
@@ -60,13 +66,16 @@ class Sitting(Protocol):
 
     The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
     a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. What was decided
-    since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `stop`
-    says that the ledger holds a gift although it was approved; `tell_desk` comes last, where there is `news`: what was
-    held waits in a case, for `hold_s` from `at` (or from its decision), and what `left` leaves its own; the log hears
-    of it in one link with what the caller has to tell `also`.
+    since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `let_go`
+    comes before: of later looks that changed nothing, none is recorded. `stop` says that the ledger holds a gift
+    whatever the verdict; `tell_desk` comes last, where there is `news`: what was held waits in a case, for `hold_s`
+    from `at` (or from its decision), what `left` leaves its own, and the cases of gifts held earlier, `beside`, become
+    one with that; the log hears of it in one link with what the caller has to tell `also`. `identity` is what the
+    policy asks of a sender's identity: the ledger, which alone knows that, keeps to it.
     """
 
     now: int
+    identity: IdentityTerms
 
     @property
     def tables(self) -> Sequence[Table]: ...
@@ -81,10 +90,11 @@ class Sitting(Protocol):
     def news(self) -> bool: ...
     def rows(self) -> Sequence[list[tuple[Any, ...]]]: ...
     async def record(self, conn: Any) -> None: ...
+    def let_go(self, unchanged: Sequence[Decision]) -> None: ...
     def stop(self, decision: Decision, reason: str) -> None: ...
     async def tell_desk(
         self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None,
-        also: Sequence[Told] = (),
+        also: Sequence[Told] = (), beside: Sequence[str] = (),
     ) -> None: ...  # fmt: skip
     def close(self, *, committed: bool) -> None: ...
 
@@ -109,7 +119,9 @@ class Books(Protocol):
 
     What `carry_out` gives back is told to the log by who asked, last, in the same transaction."""
 
-    async def lock(self, conn: Any, gifts: Sequence[str], orgs: Sequence[str]) -> dict[str, Stood]: ...
+    async def lock(
+        self, conn: Any, gifts: Sequence[str], orgs: Sequence[str], identity: IdentityTerms
+    ) -> dict[str, Stood]: ...
     async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime, who: str) -> list[Told]: ...
     async def freeze(self, conn: Any, orgs: Sequence[str]) -> list[str]: ...
 

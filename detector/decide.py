@@ -49,6 +49,8 @@ def decide(
     if said.hit:
         hits.append(said.hit)
     hits += listed.hits(gift, now)
+    if gift.ledger_hold:
+        hits.append(Hit("ledger", gift.ledger_hold, Verdict.HOLD.word))
     if not exceeded and not hits:
         return Decision(
             gift,

@@ -35,6 +35,10 @@ MASS_BLOCK = (
     "held in place of the block that the other causes say: a mass of gifts was being blocked, and the breaker was open "
     "(opening {opening}; lockgate breaker shows it)"
 )
+HELD = {
+    "cool_off": "the sender's account was reported as stolen, or its keys were replaced, a short while ago",
+    "recipient_compromised": "the recipient's account is reported as stolen",
+}
 DEGRADED = {
     "no_policy": "no policy was active, and what cannot be judged is held",
     "fault": "the gift could not be judged for a fault of ours, and is held",
@@ -101,6 +105,8 @@ def told(hit: Hit, policy: Policy | None, entries: Entries) -> tuple[str, str | 
         return f"{untold(hit) if hit.by == 'degraded' else ''}{rule.description}", rule.false_alarms or None
     if hit.by == "degraded":
         return DEGRADED.get(hit.name, f"the model could not be used ({hit.name.removeprefix('model_')})"), None
+    if hit.by == "ledger" and hit.name in HELD:
+        return f"the ledger holds it, whatever the verdict: {HELD[hit.name]}", None
     if hit.by == "ledger":
         return f"the ledger refused it before it was judged: {REFUSED.get(hit.name, hit.name)}", None
     if hit.by == "list":

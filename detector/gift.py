@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+SILENCE = ("model_", "no_policy", "fault")  # what degrades a whole judgement, not one rule that met a null
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -83,6 +84,7 @@ class Gift(Struct, frozen=True, gc=False):
     sender_domain: str | None = None
     recipient_domain: str | None = None
     revoked_amount: int | None = None
+    ledger_hold: str | None = None  # why its ledger holds it, whatever the detector has against it
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -100,7 +102,7 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Hit(Struct, frozen=True, omit_defaults=True):
-    """One reason for a verdict. `by` is limit, rule, model, list, ledger (refused before judging), degraded (law 5), or
+    """One reason for a verdict. `by` is limit, rule, model, list, ledger (it refused or holds), degraded (law 5), or
     breaker: a hold in place of a block that the other hits say.
 
     `waived_by` names what made it count no more: the ruling that released the gift in spite of it.
@@ -172,6 +174,14 @@ class Decision(Struct, frozen=True):
     @property
     def admitted(self) -> bool:
         return self.verdict is not Verdict.BLOCK
+
+    @property
+    def silent(self) -> bool:
+        """Held for nothing but that somebody who should have judged did not (law 5)."""
+        counting = [hit for hit in self.hits if hit.waived_by is None]
+        return self.verdict is Verdict.HOLD and all(
+            hit.by == "degraded" and hit.name.startswith(SILENCE) for hit in counting
+        )
 
     @property
     def reasons(self) -> list[str]:

@@ -130,6 +130,14 @@ class Detector:
         `also`."""
         await cases.move(conn, [], gone, also)
 
+    async def bring_together(self, conn: asyncpg.Connection, gifts: Sequence[str]) -> None:
+        """The cases in which held gifts wait become one, but those that somebody works on."""
+        await cases.move(conn, [], [], beside=gifts)
+
+    async def cases_of(self, conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, str]:
+        """The case in which each of these gifts waits."""
+        return {row["gift_id"]: row["case_id"] for row in await conn.fetch(store.SQL["cases_of"], gifts)}
+
     def fault(self) -> tuple[str, str] | None:
         """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""
         if self.policy is None or self.policy.model is None:

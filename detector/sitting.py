@@ -21,6 +21,7 @@ from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.flush import Flush
 from detector.gift import Decision, Gift, Opinion, Verdict
+from detector.identity_terms import ANY_IDENTITY
 from detector.lists import NONE, Lists
 from detector.log import Told
 from detector.looker import Looker
@@ -47,6 +48,7 @@ class Sitting:
         self.opening = opening if policy and policy.breaker else None
         self.tally = tally if policy and policy.breaker else None
         self.policy = policy
+        self.identity = policy.identity if policy else ANY_IDENTITY
         self.versions = versions
         self.looker = Looker(activity, policy.model, serves) if policy and policy.model and serves else None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -151,8 +153,13 @@ class Sitting:
             flush.write(*self.rows())
 
     def stop(self, decision: Decision, reason: str) -> None:
-        """The ledger holds a gift although it was approved: its case says why."""
+        """The ledger holds a gift whatever the verdict: its case says why."""
         self.stopped.append((decision, f"ledger:{reason}"))
+
+    def let_go(self, unchanged: Sequence[Decision]) -> None:
+        """Later looks that found what stands already are not recorded: nothing hangs on them."""
+        gone = {id(one) for one in unchanged}
+        self.decisions = [one for one in self.decisions if id(one) not in gone]
 
     @property
     def sample_rate(self) -> float:
@@ -171,7 +178,7 @@ class Sitting:
 
     async def tell_desk(
         self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None,
-        also: Sequence[Told] = (),
+        also: Sequence[Told] = (), beside: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction.
 
@@ -181,7 +188,7 @@ class Sitting:
         if drawn:
             await store.note_samples(conn, drawn, rate)
             come += [cases.draft(one, cases.SAMPLE, [sampling.REASON], None) for one in drawn]
-        await cases.move(conn, come, left, [*also, *(sampling.told(one, rate) for one in drawn)])
+        await cases.move(conn, come, left, [*also, *(sampling.told(one, rate) for one in drawn)], beside)
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""

@@ -22,8 +22,10 @@ log = logging.getLogger(__name__)
 
 # The role table. A scope is what one route asks for; later roles are later rows.
 ROLES: Final[dict[str, frozenset[str]]] = {
-    "platform": frozenset({"orgs:write", "orgs:read", "grants:write", "keys:write", "labels:write"}),
-    "owner": frozenset({"transfers:write", "transfers:read", "balance:read"}),
+    "platform": frozenset(
+        {"orgs:write", "orgs:read", "grants:write", "keys:write", "labels:write", "compromise:write"}
+    ),
+    "owner": frozenset({"transfers:write", "transfers:read", "balance:read", "compromise:write"}),
     "reader": frozenset({"transfers:read", "balance:read"}),
     "service": frozenset({"score:write", "score:read", "labels:write"}),
     "analyst": frozenset({"cases:read", "cases:write", "lists:read"}),
@@ -103,6 +105,10 @@ class Access:
             self.known.clear()
         actor = self.known[name] = Actor(*row)
         return actor
+
+    def forget(self, org_id: str) -> None:
+        """Look the keys of an org up again: some were revoked just now. Other processes hear of it by `watch`."""
+        self.known = {name: actor for name, actor in self.known.items() if actor.org_id != org_id}
 
     async def watch(self) -> None:
         """Learn the keys there are, then hear of revoked ones for ever. While the database is silent nothing

@@ -82,9 +82,9 @@ class Gate:
             most,
             None if at is None else store.moment(at),
         )
-        orgs = {org.id: org for org in map(Org._make, rows(row[1:9]))}
+        orgs = {org.id: org for org in map(Org._make, rows(row[1:11]))}
         grants: dict[str, list[Grant]] = {sender: [] for sender in senders}
-        for owner, *parcel in rows(row[9:14]):
+        for owner, *parcel in rows(row[11:16]):
             grants[owner].append(Grant(*parcel))
         return Book(
             now=store.micros(row["now"]),

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 import asyncpg
 import msgspec
 
-from detector.contract import append
+from detector.contract import LEVELS, append
 from ledger import events, store
 from ledger.credits import new_id
 from ledger.errors import Invalid
@@ -22,7 +22,6 @@ from ledger.signatures import Scheme
 
 Outcome = Literal["applied", "older", "ignored", "replayed"]
 PLATFORM: Final = "platform"
-LEVELS: Final = ("none", "basic", "full")
 # Stripe Identity: a document is looked at with its bearer's face, a number is only compared with registers.
 STRIPE_LEVELS: Final = {"document": "full", "id_number": "basic"}
 STRIPE_LOST: Final = frozenset({"requires_input", "canceled", "redacted"})

@@ -29,20 +29,24 @@ async def create(
 
 
 async def create_many(
-    conn: asyncpg.Connection, orgs: Sequence[str], identity: str, created_at: datetime, *, actor: str = SYSTEM
-) -> None:
+    conn: asyncpg.Connection, orgs: Sequence[str], identity: str, created_at: datetime, verified_at: datetime, *,
+    actor: str = SYSTEM,
+) -> None:  # fmt: skip
     """Many orgs at once, 100,000 at most; one that exists stays as it is."""
     async with conn.transaction():
-        rows = await conn.fetch(store.SQL["orgs_add"], orgs, identity, created_at)
+        rows = await conn.fetch(store.SQL["orgs_add"], orgs, identity, created_at, verified_at)
         await append(conn, [events.org_created(row, actor) for row in rows])
 
 
 async def freeze(conn: asyncpg.Connection, org_id: str, frozen: bool = True, *, actor: str = SYSTEM) -> asyncpg.Record:
     """Stop an org from sending and receiving, or let it again; one that stands so already stays so, untold.
 
-    Raises NotFound."""
+    Raises NotFound, and Conflict where a reported account would be let loose without its owner."""
     async with conn.transaction():
         org = await lock_org(conn, org_id)
+        if not frozen and org["compromised_at"] is not None:
+            detail = f"org {org_id} is reported as compromised; once it is its owner's again, POST …/recover first"
+            raise Conflict(detail)
         if org["frozen"] == frozen:
             return org
         row: asyncpg.Record = await conn.fetchrow(store.SQL["org_frozen"], org_id, frozen)

@@ -15,6 +15,10 @@ class Scorer(Protocol):
 
 
 class Desk(Protocol):
-    """Where held gifts wait for an analyst; it hears of those that ended without one, and the log of `also`."""
+    """Where held gifts wait for an analyst; it hears of those that ended without one, and the log of `also`.
+
+    What belongs together `bring_together` makes one case, in place of a sitting's `tell_desk`."""
 
     async def left(self, conn: Any, gone: Sequence[Left], also: Sequence[Told] = ()) -> None: ...
+    async def bring_together(self, conn: Any, gifts: Sequence[str]) -> None: ...
+    async def cases_of(self, conn: Any, gifts: Sequence[str]) -> dict[str, str]: ...

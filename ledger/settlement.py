@@ -19,9 +19,11 @@ from ledger.credits import Account, Entry, new_id, posting
 from ledger.decide import PROMOTIONAL, YOUNG_US
 from ledger.errors import Conflict, NotFound
 from ledger.scorer import Desk, Scorer
+from ledger.stops import against
 from ledger.transfers import OPEN, Status
 
 BATCH = 100
+SECOND_LOOK = "second_look"
 
 
 class Minted(NamedTuple):
@@ -97,9 +99,9 @@ class Plan:
         self.entries += posting("return", transfer["id"], at, legs)
         self.step(transfer, status, reason, at)
 
-    def hold(self, transfer: Any, decision: Decision, at: datetime) -> None:
+    def hold(self, transfer: Any, decision: Decision, at: datetime, reason: str = SECOND_LOOK) -> None:
         """Stop the clock until an analyst rules, or the hold runs out."""
-        self.step(transfer, Status.HELD, "second_look", at, decision)
+        self.step(transfer, Status.HELD, reason, at, decision)
 
     def step(
         self, transfer: Any, status: Status, reason: str | None, at: datetime,
@@ -164,7 +166,7 @@ class Settlement:
                 due = await conn.fetch(store.SQL["due"], at, most, skip)
                 if not due:
                     return 0
-                orgs, slices = await self.gather(conn, due)
+                orgs, slices = await gather(conn, due)
                 judged = [one for one in due if one["status"] == Status.PENDING]
                 at_us = None if at is None else store.micros(at)
                 sitting = await self.scorer.gather(conn, parties(judged, orgs), at=at_us)
@@ -188,12 +190,6 @@ class Settlement:
                 if not committed and not conn.is_closed():
                     await transaction.rollback()
 
-    async def gather(self, conn: asyncpg.Connection, due: Sequence[Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-        """Lock both parties of every transfer in id order, then read the slices."""
-        named = sorted({party for one in due for party in (one["sender"], one["recipient"])})
-        orgs = {org["id"]: org for org in await conn.fetch(store.SQL["lock_orgs"], named)}
-        return orgs, await slices_of(conn, [one["id"] for one in due])
-
     def decide(
         self,
         plan: Plan,
@@ -207,16 +203,22 @@ class Settlement:
         """The second look: approve settles, block returns, anything else holds. A hold that ran out has no gift."""
         if gift is None:
             return plan.give_back(transfer, slices, Status.RETURNED, "hold_expired", now)
-        sender, recipient = orgs[transfer["sender"]], orgs[transfer["recipient"]]
         decision = sitting.decide(gift)
         if decision.verdict is Verdict.BLOCK:
-            return plan.give_back(transfer, slices, Status.RETURNED, "second_look", now)
-        standing = not sender["frozen"] and not recipient["frozen"] and sender["identity"] != "none"
-        if decision.verdict is Verdict.APPROVE and standing:
+            return plan.give_back(transfer, slices, Status.RETURNED, SECOND_LOOK, now)
+        stop = against(transfer, orgs, sitting.identity, now)
+        if decision.verdict is Verdict.APPROVE and stop is None:
             return plan.settle(transfer, slices, decision, now)
         if decision.verdict is Verdict.APPROVE:
-            sitting.stop(decision, "party_frozen" if sender["frozen"] or recipient["frozen"] else "identity_required")
+            sitting.stop(decision, stop)
         return plan.hold(transfer, decision, now)
+
+
+async def gather(conn: asyncpg.Connection, transfers: Sequence[Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Lock both parties of every locked transfer in id order, then read the slices; each by its id."""
+    named = sorted({party for one in transfers for party in (one["sender"], one["recipient"])})
+    orgs = {org["id"]: org for org in await conn.fetch(store.SQL["lock_orgs"], named)}
+    return orgs, await slices_of(conn, [one["id"] for one in transfers])
 
 
 def parties(transfers: Iterable[Any], orgs: dict[str, Any]) -> list[Parties]:

@@ -22,6 +22,7 @@ import detector.case_api
 import detector.explain_api
 import detector.list_api
 import ledger.api
+import ledger.compromise_api
 import ledger.identity_api
 import ledger.platform
 import ledger.trace_api
@@ -29,7 +30,7 @@ from detector import breaker, cases, store
 from detector.breaker_watch import Watch
 from detector.case_work import Person
 from detector.contract import Judged
-from detector.errors import DetectorError
+from detector.errors import DetectorError, PolicyMoved
 from detector.explaining import Explainer
 from detector.gift import stamp
 from detector.judge import Detector
@@ -39,6 +40,8 @@ from ledger.access import ROLES, Access
 from ledger.errors import LedgerError
 from ledger.funding import Terms
 from ledger.gate import Gate
+from ledger.news import News
+from ledger.relook import Relook
 from ledger.rulings import Rulings
 from ledger.transfers import Answer
 from lockgate import postgres
@@ -51,9 +54,11 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 10
 MOST_FAILED = 20
 WATCH_EVERY_S = 1.0
+UNSETTLED_S = 0.05  # how long news waits before it is asked again whether all who do not know it have ended
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
+    "ledger.relooks",
     "detector.keys", "detector.decisions", "detector.cases", "detector.case_gifts", "detector.case_keys",
 )  # fmt: skip
 ALONE = "judges by limits and rules alone: the active generation names no model"
@@ -70,6 +75,7 @@ class Works:
     gate: GroupCommit[transfers.Request, Answer]
     scoring: GroupCommit[Question, Judged | None]
     settlement: settlement.Settlement
+    relook: Relook
     access: Access
     breaker: Watch
     running: set[tuple[str, str]]
@@ -84,6 +90,7 @@ class Works:
             GroupCommit(gate.commit),
             GroupCommit(Scoring(pool, judge).commit),
             settlement.Settlement(pool, judge, settings.hold_s),
+            Relook(pool, judge, settings.hold_s),
             Access(pool),
             Watch(pool, judge.tally),
             set(),
@@ -132,6 +139,26 @@ class Works:
                 if failed > MOST_FAILED:
                     break
         return done
+
+    async def look_again_for_ever(self, every_s: float) -> None:
+        """Judge again what news touches; a fault is logged and tried again, and holds up nothing else."""
+        news, failed = News(self.relook), False
+        while True:
+            pause_s = every_s
+            try:
+                if failed:
+                    await news.set_aside()
+                    failed = False
+                waits = await news.hear()
+                pause_s = 0 if await news.work() else UNSETTLED_S if waits else every_s
+            except PolicyMoved:
+                pause_s = 0
+            except PASSING as error:
+                log.warning("looking again: %s: %s; trying again", type(error).__name__, error)
+            except Exception:
+                log.exception("gifts could not be judged again; one at a time now")
+                failed = True
+            await asyncio.sleep(pause_s)
 
     async def tidy_for_ever(self, every_s: float) -> None:
         """Let claims and proposals lapse when their time has passed; a fault is logged and tried again."""
@@ -216,8 +243,8 @@ def build(settings: Settings) -> Front:
         gc.set_threshold(50_000, 20, 100)
         every_s = settings.settle_every_s
         loops = [
-            works.settle_for_ever(every_s), works.tidy_for_ever(every_s), works.learn_sizes(), works.access.watch(),
-            works.watch_for_ever(WATCH_EVERY_S),
+            works.settle_for_ever(every_s), works.look_again_for_ever(every_s), works.tidy_for_ever(every_s),
+            works.learn_sizes(), works.access.watch(), works.watch_for_ever(WATCH_EVERY_S),
         ]  # fmt: skip
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
@@ -275,6 +302,8 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)
     app.include_router(ledger.platform.router(works.pool, access, terms))
+    back = ledger.compromise_api.Terms(settings.hold_s, settings.cool_off_s)
+    app.include_router(ledger.compromise_api.router(works.pool, access, works.detector, back))
     app.include_router(ledger.trace_api.router(works.pool, access, works.detector))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")

@@ -37,6 +37,7 @@ class Settings:
     lock_s: int = 24 * 3600
     hold_s: int = 72 * 3600
     clearing_s: int = 24 * 3600
+    cool_off_s: int = 24 * 3600
     giftable_origins: frozenset[str] = frozenset({"purchase", "promo", "gift"})
     settle_every_s: float = 1.0
     trusted_key: str | None = None
@@ -53,6 +54,7 @@ class Settings:
             lock_s=_hours(environ, "LOCKGATE_LOCK_HOURS", unset.lock_s, least_s=1),
             hold_s=_hours(environ, "LOCKGATE_HOLD_HOURS", unset.hold_s, least_s=1),
             clearing_s=_hours(environ, "LOCKGATE_CLEARING_HOURS", unset.clearing_s, least_s=0),
+            cool_off_s=_hours(environ, "LOCKGATE_COOL_OFF_HOURS", unset.cool_off_s, least_s=0),
             giftable_origins=_origins(environ, unset.giftable_origins),
             settle_every_s=_seconds(environ, "LOCKGATE_SETTLE_EVERY_S", unset.settle_every_s),
             trusted_key=_trusted_key(environ),

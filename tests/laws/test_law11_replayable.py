@@ -45,7 +45,17 @@ POLICIES = (RULES, MODEL + RULES, MODEL + rule("small", "amount < 2000000 and re
 
 SIZES, PLACES, DEVICES = (1, 2, 3, 50, 120, 260), (None, "1.1.1.1", "2.2.2.2"), (None, "d1", "d2")
 SPANS_S = (5, 700, LOCK_S + 100, 90_000, 20 * 86_400)
-WEIGHTS = {"batch": 10, "foreign": 3, "label": 4, "pass": 4, "settle": 3, "policy": 2, "release": 4, "listing": 3}
+WEIGHTS = {
+    "batch": 10,
+    "foreign": 3,
+    "label": 4,
+    "pass": 4,
+    "settle": 3,
+    "policy": 2,
+    "release": 4,
+    "listing": 3,
+    "relook": 4,
+}
 LISTABLE = (("org", "o0"), ("org", "o1"), ("ip", "1.1.1.1"), ("device", "d1"), ("domain", "example.com"))
 
 
@@ -110,6 +120,12 @@ async def policy(trip: Trip, number: int) -> None:
     await trip.house.activate(*trip.draw.choices(POLICIES, (1, 4, 1)))
 
 
+async def relook(trip: Trip, number: int) -> None:
+    waiting = await trip.house.pool.fetch("select id from ledger.transfers where status = 'pending' order by id")
+    stop = trip.draw.choice((None, None, "compromised"))
+    await trip.house.look_again([row["id"] for row in waiting][:5], stop=stop)
+
+
 async def release(trip: Trip, number: int) -> None:
     for case in await trip.lead.queue(status="open"):
         await trip.lead.rule(case["id"], "release")
@@ -134,6 +150,7 @@ ACTS: dict[str, Any] = {
     "settle": lambda trip, number: trip.house.settle(),
     "policy": policy,
     "release": release,
+    "relook": relook,
     "listing": listing,
     "tick": lambda trip, number: trip.house.works.breaker.tick(),
 }
