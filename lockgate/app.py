@@ -22,6 +22,7 @@ import detector.case_api
 import detector.explain_api
 import detector.list_api
 import ledger.api
+import ledger.endpoint_api
 import ledger.identity_api
 import ledger.platform
 import ledger.trace_api
@@ -34,6 +35,7 @@ from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
 from ledger.access import ROLES, Access
+from ledger.delivery import Deliverer
 from ledger.errors import LedgerError
 from ledger.funding import Terms
 from ledger.gate import Gate
@@ -65,6 +67,7 @@ class Works:
     gate: GroupCommit[transfers.Request, Answer]
     scoring: GroupCommit[Question, Judged | None]
     settlement: settlement.Settlement
+    deliverer: Deliverer
     access: Access
     running: set[tuple[str, str]]
 
@@ -78,6 +81,7 @@ class Works:
             GroupCommit(gate.commit),
             GroupCommit(Scoring(pool, judge).commit),
             settlement.Settlement(pool, judge, settings.hold_s),
+            Deliverer(pool, settings.webhooks),
             Access(pool),
             set(),
         )
@@ -195,6 +199,7 @@ def build(settings: Settings) -> Front:
         every_s = settings.settle_every_s
         loops = [
             works.settle_for_ever(every_s), works.tidy_for_ever(every_s), works.learn_sizes(), works.access.watch(),
+            works.deliverer.deliver_for_ever(settings.webhook_every_s),
         ]  # fmt: skip
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
@@ -242,6 +247,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(ledger.platform.router(works.pool, access, terms))
     app.include_router(ledger.trace_api.router(works.pool, access, works.detector))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
+    app.include_router(ledger.endpoint_api.router(works.pool, access, settings.webhooks))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 
 
