@@ -23,6 +23,7 @@ READ: Final = 16_384
 MOST_READ: Final = 65_536  # more than any sane head; an answer's body beyond it is not ours to read
 EXCERPT: Final = 200
 LONGEST_PAUSE_S: Final = 86_400.0
+NO_HTTP: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 AGENT: Final = "Lockgate-Webhooks/1"
 
 
@@ -79,7 +80,7 @@ class Wire:
         try:
             async with asyncio.timeout(timeout_s):
                 await self.exchange(self.request(headers, body))
-        except (OSError, TargetRefused, httptools.HttpParserError) as fault:
+        except (OSError, TargetRefused, *NO_HTTP) as fault:
             error = told(fault, timeout_s)
         if error or not (self.answer.ended and self.answer.keeps):
             self.close()
@@ -153,8 +154,8 @@ def told(fault: Exception, timeout_s: float) -> str:
         return f"no answer in {timeout_s:g} s"
     if isinstance(fault, ssl.SSLError):
         return f"TLS: {getattr(fault, 'verify_message', '') or fault.reason or fault}"
-    if isinstance(fault, httptools.HttpParserError):
-        return f"the answer is no HTTP: {fault}"
+    if isinstance(fault, NO_HTTP):
+        return f"the answer is no HTTP that was asked for: {fault}"
     return f"no connection: {fault.strerror or fault}" if isinstance(fault, OSError) else str(fault)
 
 

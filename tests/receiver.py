@@ -22,8 +22,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from ledger.endpoints import Reply
+
+HEADERS = {"webhook-id": "evt_1", "webhook-timestamp": "1", "webhook-signature": "v1,"}
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -121,6 +125,18 @@ async def receiver(says: Callable[[Got], bytes | None] = lambda got: OK, tls: An
         yield made
     finally:
         server.close()
+
+
+async def posted(url: str, timeout_s: float = 20, private: bool = True) -> Reply:
+    """One post to a URL, over a connection of its own, and how it ended."""
+    from ledger.targets import read
+    from ledger.wire import Wire
+
+    wire = Wire(read(url, private=True), private)
+    try:
+        return await wire.post(HEADERS, b"{}", timeout_s)
+    finally:
+        wire.close()
 
 
 # --- a process of its own ---
