@@ -81,8 +81,8 @@ def add_endpoints(routes: APIRouter, pool: asyncpg.Pool, access: Access, terms: 
         actor = await access.actor(authorization, WRITE)
         await work.admit(terms, asked.url)
         async with change(pool) as conn:
-            row, secret = await work.add(conn, asked.url, asked.kinds, asked.description, actor.name)
-        return {**work.view(row), "secret": secret}
+            key, secret = await work.add(conn, asked.url, asked.kinds, asked.description, actor.name)
+            return {**work.view(await work.find(conn, key)), "secret": secret}
 
     @routes.get("", summary="Endpoints, oldest first")
     async def listing(

@@ -32,12 +32,12 @@ async def admit(terms: Terms, url: str) -> None:
 
 async def add(
     conn: asyncpg.Connection, url: str, kinds: Sequence[str], description: str, actor: str
-) -> tuple[Any, str]:
-    """A new endpoint at an admitted URL, which hears of what happens from now on, and its secret."""
+) -> tuple[str, str]:
+    """A new endpoint at an admitted URL, which hears of what happens from now on: its id, and its secret."""
     secret, key = new_secret(), new_id("we")
     row = await conn.fetchrow(store.SQL["endpoint_add"], key, url, ordered(kinds), description, secret)
     await append(conn, [Told("endpoint.added", key, actor, about(row))])
-    return row, secret
+    return key, secret
 
 
 async def change(conn: asyncpg.Connection, key: str, actor: str, *, enabled: bool | None = None, **given: Any) -> None:

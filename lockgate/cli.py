@@ -43,6 +43,7 @@ OWNED = {
         "Check that the event log is what was appended, and records agree with it.",
     ),
     "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
+    "endpoints": ("lockgate.endpoint_cli:app", "Webhooks: where events are brought to, and how that goes."),
     "trace": ("ledger.trace_cli:trace", "Show where credits came from and went, through any chain of gifts."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
