@@ -68,7 +68,7 @@ def change(
     as_json: AsJson = False,
 ) -> None:
     """Change what is given; --kind replaces all kinds."""
-    given = {"url": url, "kinds": kind, "description": description}
+    given: dict[str, Any] = {"url": url, "kinds": kind, "description": description}
     wanted = {name: value for name, value in given.items() if value is not None}
     if not wanted:
         raise typer.BadParameter("give --url, --kind or --description")
@@ -152,8 +152,8 @@ def deliveries(
     report({"deliveries": found}, as_json, "\n".join(map(delivery_line, found)) or "no deliveries")
 
 
-@app.command()
-def test(key: Key, author: Author = None, as_json: AsJson = False) -> None:
+@app.command("test")
+def post_test(key: Key, author: Author = None, as_json: AsJson = False) -> None:
     """Post a test now, and say how that ended; exit status 1 where it was not delivered."""
     terms = settings().webhooks
     ended = with_connection(lambda conn: work.test(conn, terms, key, author or getpass.getuser()))
