@@ -156,7 +156,9 @@ def told(fault: Exception, timeout_s: float) -> str:
         return f"TLS: {getattr(fault, 'verify_message', '') or fault.reason or fault}"
     if isinstance(fault, NO_HTTP):
         return f"the answer is no HTTP that was asked for: {fault}"
-    return f"no connection: {fault.strerror or fault}" if isinstance(fault, OSError) else str(fault)
+    if isinstance(fault, NoAnswer) or not isinstance(fault, OSError):
+        return str(fault)
+    return f"no connection: {fault.strerror or fault}"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -168,7 +168,7 @@ async def test_the_database_refuses_a_second_event_of_a_subject_beside_the_first
         with pytest.raises(Exception, match="update refused"):
             await post.house.pool.execute("update ledger.deliveries set status = 200")
         errors = await post.house.pool.fetch("select error from ledger.deliveries")
-        assert [row["error"] for row in errors] == ["no connection: the connection was closed without an answer"]
+        assert [row["error"] for row in errors] == ["the connection was closed without an answer"]
 
 
 # --- an endpoint that takes nothing ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from typing import Any
@@ -175,3 +176,22 @@ async def test_only_the_platforms_key_sees_or_changes_endpoints(http: httpx.Asyn
             told = await http.request(method, PATH + path, json=body, headers=header)
             assert (told.status_code, told.json()["code"]) == (403, "forbidden"), (method, path)
     assert (await http.get(f"{PATH}/{key}")).json()["enabled"]
+
+
+async def test_the_application_brings_what_its_other_parts_tell_the_log(house: House) -> None:
+    async with open_door(house.dsn, webhooks=TERMS, webhook_every_s=0.02) as client, receiver() as there:
+        client.headers.update(await new_key(house.pool, "platform"))
+        told = await client.post(PATH, json={"url": there.url, "kinds": ["list.*"]})
+        assert told.status_code == 201, told.text
+        lead = await new_key(house.pool, "lead", name="lee")
+        entry = {"kind": "org", "value": "acme", "reason": "a test"}
+        assert (await client.post("/v1/lists/block", json=entry, headers=lead)).status_code == 201
+        while not there.got:
+            await asyncio.sleep(0.02)
+        (got,) = there.got
+        assert (got.event["type"], got.event["data"]["actor"], got.event["data"]["value"]) == (
+            "list.added",
+            "lee",
+            "acme",
+        )
+        assert got.signed_by(told.json()["secret"])
