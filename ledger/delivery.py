@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -29,7 +29,8 @@ from ledger.wire import Wire
 
 log = logging.getLogger(__name__)
 FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-ENDPOINTS_AT_ONCE: Final = 4  # each holds a connection of the gate's pool now and then
+ENDPOINTS_AT_ONCE: Final = 32
+CONNECTIONS: Final = 2  # of the pool that the gate lives on
 POSTS_AT_ONCE: Final = 8  # to one endpoint
 BATCH: Final = 100  # events of one turn
 SPAN: Final = 5_000  # of the log that one turn looks through for events that are wanted
@@ -62,22 +63,24 @@ class Deliverer:
 
     pool: asyncpg.Pool
     terms: Terms
+    turnstile: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
 
     async def deliver_for_ever(self, every_s: float) -> None:
         """Deliver what there is, looking for more every so often; a fault is logged and tried again, never fatal."""
         turns: set[asyncio.Task[None]] = set()
-        tidied_at = time.monotonic()
+        tidy_at = time.monotonic() + TIDY_EVERY_S
         try:
             while True:
                 try:
                     claimed = await self.claim(ENDPOINTS_AT_ONCE - len(turns))
-                    if time.monotonic() - tidied_at > TIDY_EVERY_S:
+                    turns |= {asyncio.create_task(self.take_turn(one)) for one in claimed}
+                    if time.monotonic() > tidy_at:
+                        tidy_at = time.monotonic() + TIDY_EVERY_S
                         await self.tidy()
-                        tidied_at = time.monotonic()
                 except FAULTS as error:
                     log.warning("deliveries: %s: %s; trying again", type(error).__name__, error)
-                    claimed = []
-                turns |= {asyncio.create_task(self.take_turn(one)) for one in claimed}
+                except Exception:
+                    log.exception("deliveries: a fault of ours; trying again")
                 # With nothing to do this is the pause; with something, the next turn begins when one has ended.
                 pause = asyncio.create_task(asyncio.sleep(every_s))
                 done, _ = await asyncio.wait({*turns, pause}, return_when=asyncio.FIRST_COMPLETED)
@@ -125,7 +128,7 @@ class Deliverer:
     async def read(self, endpoint: Claimed) -> tuple[int, list[Due]]:
         """How far the cursor goes in this turn, and what the endpoint is to have: what waits, then what is new."""
         key, upto = endpoint["id"], endpoint["upto"]
-        async with self.pool.acquire() as conn:
+        async with self.turnstile, self.pool.acquire() as conn:
             dues = await conn.fetch(store.SQL["endpoint_due"], key, endpoint["now"], BATCH)
             most = BATCH - len(dues)
             if endpoint["open"] and most and endpoint["head"] > upto:
@@ -138,7 +141,7 @@ class Deliverer:
     async def record(self, endpoint: Claimed, upto: int, turn: Turn, subjects: Sequence[str]) -> None:
         """Keep what a turn came to, in one commit; where the lease was lost, what was posted is all that is kept."""
         key, now = endpoint["id"], endpoint["now"]
-        async with self.pool.acquire() as conn, conn.transaction():
+        async with self.turnstile, self.pool.acquire() as conn, conn.transaction():
             row = await conn.fetchrow(store.SQL["endpoint_held"], key, endpoint["lease"])
             if turn.deliveries:
                 await conn.execute(store.SQL["deliveries_add"], key, *store.columns(turn.deliveries, 9))

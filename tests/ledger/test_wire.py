@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -78,6 +79,30 @@ async def test_a_connection_is_used_again_and_opened_anew_where_it_was_closed() 
         assert (await line.post(HEADERS, b"{}", 20)).delivered
         line.close()
         assert there.connections == 4 and len(there.got) == 8
+
+
+def test_the_loop_that_the_service_runs_on_ends_posts_the_same_way(certified: Callable[..., ssl.SSLContext]) -> None:
+    async def ends() -> list[object]:
+        found: list[object] = []
+        async with receiver(tls=certified("127.0.0.1")) as there:
+            found.append((await posted(f"https://127.0.0.1:{there.port}/hook?to=us")).status)
+        async with receiver(tls=certified("other.example")) as there:
+            found.append((await posted(f"https://127.0.0.1:{there.port}/hook?to=us")).error)
+        async with receiver(lambda got: None) as there:
+            found.append((await posted(there.url)).error)
+            there.hold = asyncio.Event()
+            found.append((await posted(there.url, 0.05)).error)
+        found.append((await posted(there.url)).error)
+        found.append((await posted(f"https://localhost:{there.port}/", private=False)).error)
+        found.append((await posted("https://nosuch.invalid/", private=False)).error)
+        return found
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        ok, mismatch, hung_up, silent, refused, private, nowhere = map(str, runner.run(ends()))
+    assert ok == "200" and mismatch.startswith("TLS: IP address mismatch")
+    assert (hung_up, silent) == ("the connection was closed without an answer", "no answer in 0.05 s")
+    assert refused.startswith("no connection: ") and "which is not public" in private
+    assert "nosuch.invalid does not resolve" in nowhere
 
 
 def test_retry_after_is_seconds_or_a_date_and_never_more_than_a_day() -> None:
