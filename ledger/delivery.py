@@ -20,12 +20,12 @@ import asyncpg
 
 from detector.contract import SYSTEM, Told, append
 from ledger import endpoints, store
+from ledger.courier import Courier
 from ledger.credits import new_id
 from ledger.endpoints import Due, Terms, Tried, Turn
 from ledger.signatures import sign
 from ledger.targets import read
 from ledger.views import stamp
-from ledger.wire import Wire
 
 log = logging.getLogger(__name__)
 FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
@@ -194,23 +194,23 @@ class Posts:
 
     async def work(self, queue: Any) -> None:
         """Take one lane after another, on one connection; a lane ends with its first failure."""
-        wire = Wire(self.target, self.terms.private)
+        courier = Courier(self.target, self.terms.private)
         try:
             for lane in queue:
                 for due in lane:
                     if self.stopped or self.endpoint.elapsed_s() > TURN_S:
                         return
-                    if not await self.post(wire, due):
+                    if not await self.post(courier, due):
                         break
         finally:
-            wire.close()
+            courier.close()
 
-    async def post(self, wire: Wire, due: Due) -> bool:
+    async def post(self, courier: Courier, due: Due) -> bool:
         at = self.endpoint["now"] + timedelta(seconds=self.endpoint.elapsed_s())
         one = self.endpoint
         keys = endpoints.secrets(one["secret"], one["old_secret"], one["old_until"], at)
         body = due.message()
-        reply = await wire.post(sign(keys, due.name, int(at.timestamp()), body), body, self.terms.timeout_s)
+        reply = await courier.post(sign(keys, due.name, int(at.timestamp()), body), body, self.terms.timeout_s)
         self.tried[due.seq] = Tried(due, at, reply, random.random())
         self.stopped = self.stopped or endpoints.stops(reply)
         return reply.delivered

@@ -16,13 +16,13 @@ import msgspec
 
 from detector.contract import Told, append
 from ledger import endpoints, store
+from ledger.courier import Courier
 from ledger.credits import new_id
 from ledger.endpoints import Delivery, Terms
 from ledger.errors import Invalid, NotFound
 from ledger.signatures import new_secret, sign
 from ledger.targets import addresses, read
 from ledger.views import stamp
-from ledger.wire import Wire
 
 
 async def admit(terms: Terms, url: str) -> None:
@@ -107,11 +107,11 @@ async def test(pool: asyncpg.Pool | asyncpg.Connection, terms: Terms, key: str, 
     told = {"type": "endpoint.test", "timestamp": stamp(at), "data": {"endpoint": key, "actor": actor}}
     body = msgspec.json.encode(told)
     keys = endpoints.secrets(row["secret"], row["old_secret"], row["old_until"], at)
-    wire = Wire(read(row["url"], private=True), terms.private)
+    courier = Courier(read(row["url"], private=True), terms.private)
     try:
-        reply = await wire.post(sign(keys, new_id("test"), int(time.time()), body), body, terms.timeout_s)
+        reply = await courier.post(sign(keys, new_id("test"), int(time.time()), body), body, terms.timeout_s)
     finally:
-        wire.close()
+        courier.close()
     outcome = endpoints.delivery(None, 1, at, "delivered" if reply.delivered else "failed", reply, None)
     await pool.execute(store.SQL["deliveries_add"], key, *store.columns([outcome], 9))
     return outcome

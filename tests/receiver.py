@@ -129,14 +129,14 @@ async def receiver(says: Callable[[Got], bytes | None] = lambda got: OK, tls: An
 
 async def posted(url: str, timeout_s: float = 20, private: bool = True) -> Reply:
     """One post to a URL, over a connection of its own, and how it ended."""
+    from ledger.courier import Courier
     from ledger.targets import read
-    from ledger.wire import Wire
 
-    wire = Wire(read(url, private=True), private)
+    courier = Courier(read(url, private=True), private)
     try:
-        return await wire.post(HEADERS, b"{}", timeout_s)
+        return await courier.post(HEADERS, b"{}", timeout_s)
     finally:
-        wire.close()
+        courier.close()
 
 
 # --- a process of its own ---

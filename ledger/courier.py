@@ -63,7 +63,7 @@ class Answer:
         self.ended = self.status is not None
 
 
-class Wire:
+class Courier:
     """Posts to one target, over one connection while the other side keeps it open. Not for two posts at once."""
 
     def __init__(self, target: Target, private: bool) -> None:

@@ -16,9 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ledger import targets, wire
+from ledger import courier, targets
+from ledger.courier import MOST_READ, Courier, retry_after
 from ledger.targets import read
-from ledger.wire import MOST_READ, Wire, retry_after
 from tests.receiver import HEADERS, OK, posted, receiver, reply
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
@@ -64,7 +64,7 @@ async def test_a_status_counts_even_if_its_body_never_comes() -> None:
 
 async def test_a_connection_is_used_again_and_opened_anew_where_it_was_closed() -> None:
     async with receiver() as there:
-        line = Wire(read(there.url, True), True)
+        line = Courier(read(there.url, True), True)
         for _ in range(3):
             assert (await line.post(HEADERS, b"{}", 20)).delivered
         assert there.connections == 1
@@ -122,7 +122,7 @@ def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     """A server's TLS with a certificate for names and addresses, by an authority that this process trusts."""
     root = authority(tmp_path / "root.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
-    wire.trust.cache_clear()
+    courier.trust.cache_clear()
 
     def server(*names: str, days: int = 10) -> ssl.SSLContext:
         file = tmp_path / "server.pem"
@@ -132,7 +132,7 @@ def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         return context
 
     yield server  # type: ignore[misc]
-    wire.trust.cache_clear()
+    courier.trust.cache_clear()
 
 
 Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
@@ -194,7 +194,7 @@ async def test_an_untrusted_certificate_is_refused(
 ) -> None:
     context = certified("127.0.0.1")
     monkeypatch.delenv("SSL_CERT_FILE")
-    wire.trust.cache_clear()
+    courier.trust.cache_clear()
     async with receiver(tls=context) as there:
         told = await posted(f"https://127.0.0.1:{there.port}/")
         assert told.status is None and "TLS: " in str(told.error), told
