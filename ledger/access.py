@@ -23,8 +23,17 @@ log = logging.getLogger(__name__)
 # The role table. A scope is what one route asks for; later roles are later rows.
 ROLES: Final[dict[str, frozenset[str]]] = {
     "platform": frozenset(
-        {"orgs:write", "orgs:read", "grants:write", "keys:write", "labels:write", "compromise:write"}
-    ),
+        {
+            "orgs:write",
+            "orgs:read",
+            "grants:write",
+            "keys:write",
+            "labels:write",
+            "compromise:write",
+            "endpoints:write",
+            "endpoints:read",
+        }
+    ),  # fmt: skip
     "owner": frozenset({"transfers:write", "transfers:read", "balance:read", "compromise:write"}),
     "reader": frozenset({"transfers:read", "balance:read"}),
     "service": frozenset({"score:write", "score:read", "labels:write"}),

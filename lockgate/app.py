@@ -23,6 +23,7 @@ import detector.explain_api
 import detector.list_api
 import ledger.api
 import ledger.compromise_api
+import ledger.endpoint_api
 import ledger.identity_api
 import ledger.platform
 import ledger.trace_api
@@ -37,6 +38,7 @@ from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
 from ledger.access import ROLES, Access
+from ledger.delivery import Deliverer
 from ledger.errors import LedgerError
 from ledger.funding import Terms
 from ledger.gate import Gate
@@ -76,6 +78,7 @@ class Works:
     scoring: GroupCommit[Question, Judged | None]
     settlement: settlement.Settlement
     relook: Relook
+    deliverer: Deliverer
     access: Access
     breaker: Watch
     running: set[tuple[str, str]]
@@ -91,6 +94,7 @@ class Works:
             GroupCommit(Scoring(pool, judge).commit),
             settlement.Settlement(pool, judge, settings.hold_s),
             Relook(pool, judge, settings.hold_s),
+            Deliverer(pool, settings.webhooks),
             Access(pool),
             Watch(pool, judge.tally),
             set(),
@@ -245,6 +249,7 @@ def build(settings: Settings) -> Front:
         loops = [
             works.settle_for_ever(every_s), works.look_again_for_ever(every_s), works.tidy_for_ever(every_s),
             works.learn_sizes(), works.access.watch(), works.watch_for_ever(WATCH_EVERY_S),
+            works.deliverer.deliver_for_ever(settings.webhook_every_s),
         ]  # fmt: skip
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
@@ -306,6 +311,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(ledger.compromise_api.router(works.pool, access, works.detector, back))
     app.include_router(ledger.trace_api.router(works.pool, access, works.detector))
     app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
+    app.include_router(ledger.endpoint_api.router(works.pool, access, settings.webhooks))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 
 
