@@ -60,9 +60,9 @@ async def move(
     desk = await lock(conn, come, left)
     now = max([*(one.at for one in come), *(one.at for one in left)])
     gathered = gather(come, desk)
+    gone, said = await leave(conn, left)  # first: a gift that was judged anew and is held again comes anew
     told = await enter(conn, gathered, now)
-    gone, said = await leave(conn, left)
-    touched = gone | {gathered.last(case) for _, case in gathered.joined}
+    touched = {gathered.last(case) for case in (*gone, *(case for _, case in gathered.joined))}
     ends = await recount(conn, touched, now)
     await log.append(conn, [*also, *told, *said, *ends])
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
-from detector import cases, serving, store
+from detector import cases, serving, silence, store
 from detector.activity import Activity
 from detector.contract import Left
 from detector.errors import PolicyMoved
@@ -20,6 +20,7 @@ from detector.lists import NONE, Lists
 from detector.parties import memory
 from detector.policy import Policy, read
 from detector.serving import Serving
+from detector.silence import Mark
 from detector.sitting import Sitting
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,10 @@ class Detector:
     async def left(self, conn: asyncpg.Connection, gone: Sequence[Left]) -> None:
         """Held gifts that ended without a ruling, and without a sitting, leave their cases."""
         await cases.move(conn, [], gone)
+
+    async def unjudged(self, conn: asyncpg.Connection | asyncpg.Pool, after: Mark | None, most: int) -> list[Mark]:
+        """Held gifts that nobody judged, and that nobody has in hand; oldest first, from `after` on."""
+        return await silence.unjudged(conn, after, most)
 
     def fault(self) -> tuple[str, str] | None:
         """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""

@@ -149,10 +149,13 @@ class Settlement:
     scorer: Scorer
     hold_s: int
 
-    async def settle_due(self, at: datetime | None = None, *, most: int = BATCH, skip: int = 0) -> int:
+    async def settle_due(
+        self, at: datetime | None = None, *, most: int = BATCH, skip: int = 0, ready: Sequence[str] | None = None
+    ) -> int:
         """Settle, hold or return up to `most` due transfers; how many it took.
 
-        `at` stands in for the clock; `skip` passes over the first ones, where a caller works around a failing one.
+        `at` stands in for the clock; `skip` passes over the first ones, where a caller works around a failing one. Of
+        pending ones only those that are `ready`, where a scorer on machines of its own had to be asked first.
         """
         async with self.pool.acquire() as conn:
             sitting = None
@@ -160,7 +163,10 @@ class Settlement:
             transaction = conn.transaction()
             await transaction.start()
             try:
-                due = await conn.fetch(store.SQL["due"], at, most, skip)
+                if ready is None:
+                    due = await conn.fetch(store.SQL["due"], at, most, skip)
+                else:
+                    due = await conn.fetch(store.SQL["due_ready"], at, most, skip, ready)
                 if not due:
                     return 0
                 orgs, slices = await self.gather(conn, due)
@@ -206,16 +212,23 @@ class Settlement:
         """The second look: approve settles, block returns, anything else holds. A hold that ran out has no gift."""
         if gift is None:
             return plan.give_back(transfer, slices, Status.RETURNED, "hold_expired", now)
-        sender, recipient = orgs[transfer["sender"]], orgs[transfer["recipient"]]
         decision = sitting.decide(gift)
         if decision.verdict is Verdict.BLOCK:
             return plan.give_back(transfer, slices, Status.RETURNED, "second_look", now)
-        standing = not sender["frozen"] and not recipient["frozen"] and sender["identity"] != "none"
-        if decision.verdict is Verdict.APPROVE and standing:
+        stop = why_not(transfer, orgs)
+        if decision.verdict is Verdict.APPROVE and stop is None:
             return plan.settle(transfer, slices, decision, now)
         if decision.verdict is Verdict.APPROVE:
-            sitting.stop(decision, "party_frozen" if sender["frozen"] or recipient["frozen"] else "identity_required")
+            sitting.stop(decision, stop)
         return plan.hold(transfer, decision, now)
+
+
+def why_not(transfer: Any, orgs: dict[str, Any]) -> str | None:
+    """Why the ledger holds a gift although it is approved: how its parties stand. None where nothing is in the way."""
+    sender, recipient = orgs[transfer["sender"]], orgs[transfer["recipient"]]
+    if sender["frozen"] or recipient["frozen"]:
+        return "party_frozen"
+    return "identity_required" if sender["identity"] == "none" else None
 
 
 def parties(transfers: Iterable[Any], orgs: dict[str, Any]) -> list[Parties]:
