@@ -36,6 +36,11 @@ class Asking:
     pool: asyncpg.Pool
     remote: Remote
 
+    @property
+    def resting(self) -> bool:
+        """Whether the scorer is left alone at present, since it did not answer lately."""
+        return self.remote.breaker.state(asyncio.get_running_loop().time()) == "open"
+
     async def ask(self, transfers: Sequence[str]) -> dict[str, Judged | str]:
         """What is heard of those that nobody else asks about now."""
         asked = await self.questions(transfers)
@@ -72,7 +77,7 @@ def question_of(transfer: Any, row: Any, slices: Sequence[Any], orgs: Mapping[st
 class SecondLooks:
     """Settlement where the scorer is asked first, and the settling transaction records what it said just now.
 
-    While it is silent a due gift waits in the lock, where its credits are safe, for up to `patience_s`; then it is held.
+    While it is silent a due gift waits in the lock, where its credits are safe, for `patience_s`; then it is held.
     """
 
     settlement: Settlement
@@ -91,10 +96,8 @@ class SecondLooks:
 
     async def due(self, at: datetime | None, most: int, skip: int) -> dict[str, bool]:
         """The due gifts to ask about, and whether patience with the scorer has ended for each."""
-        remote, patience = self.asking.remote, timedelta(seconds=self.patience_s)
-        clock = asyncio.get_running_loop().time()
-        until = at
-        if remote.breaker.state(clock) == "open":  # then only to hold what has waited too long
+        patience, until = timedelta(seconds=self.patience_s), at
+        if self.asking.resting:  # then only to hold what has waited too long
             until = (at or await self.asking.pool.fetchval("select clock_timestamp()")) - patience
         rows = await self.asking.pool.fetch(store.SQL["due_pending"], until, most, skip)
         return {row["id"]: row["settle_at"] + patience <= (at or row["now"]) for row in rows}

@@ -38,6 +38,8 @@ class LateLooks:
 
     async def take(self, most: int = BATCH) -> int:
         """One pass over the next `most` gifts; how many were judged."""
+        if self.asking and self.asking.resting:
+            return 0
         marks = await self.house.unjudged(self.pool, self.after, most)
         self.after = marks[-1] if len(marks) == most else None
         names = [mark.gift for mark in marks]

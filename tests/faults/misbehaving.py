@@ -1,12 +1,13 @@
-"""A process between a ledger and its scorer that misbehaves as it is told: `misbehaving.py PORT SCORER_PORT FILE`.
+"""A process between a ledger and its scorer that misbehaves as it is told: `misbehaving.py SCORER_SOCKET FILE`.
 
-FILE holds how, and may change at any time: `pass`, a status, `cut`, `hang` or `slow` with seconds, or one of CHANGES.
+It prints its port. FILE holds how, and may change at any time: `pass`, a status, `cut`, `hang` or `slow` with seconds, or one of CHANGES.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -47,6 +48,13 @@ CHANGES: dict[str, Callable[[bytes], bytes]] = {
 }  # fmt: skip
 
 
+class Scorer(http.client.HTTPConnection):
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(sys.argv[1])
+
+
 class Between(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -60,7 +68,7 @@ class Between(BaseHTTPRequestHandler):
             return
         if how.isdigit():
             return self.answer(int(how), b'{"title": "on purpose"}')
-        scorer = http.client.HTTPConnection("127.0.0.1", int(sys.argv[2]), timeout=60)
+        scorer = Scorer("scorer", timeout=60)
         scorer.request("POST", self.path, body, dict(self.headers))
         told = scorer.getresponse()
         answer = told.read()
@@ -83,6 +91,8 @@ class Between(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    MODE = Path(sys.argv[3])
+    MODE = Path(sys.argv[2])
     ThreadingHTTPServer.daemon_threads = True
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Between).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Between)
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
