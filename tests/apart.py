@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,7 +23,7 @@ from tests.support import NEVER_FIRES, House, Worker, new_key, open_house
 MISBEHAVING = Path(__file__).parent / "faults" / "misbehaving.py"
 SEND = "/v1/billing/credits/transfer"
 # Long enough for an honest answer on a busy machine, and far from how long a client waits.
-DEADLINE_MS = 3_000
+DEADLINE_MS = 2_500
 
 
 @dataclass(slots=True)
@@ -128,4 +129,4 @@ async def until(met: Callable[[], Awaitable[Any]], within_s: float = 60) -> Any:
 async def reasons(house: House, decision: str) -> list[str]:
     """Verdict and reasons of a recorded decision."""
     verdict, hits = await house.pool.fetchrow("select verdict, hits from detector.decisions where id = $1", decision)
-    return [verdict, *(f"{hit['by']}:{hit['name']}" for hit in __import__("json").loads(hits))]
+    return [verdict, *(f"{hit['by']}:{hit['name']}" for hit in json.loads(hits))]

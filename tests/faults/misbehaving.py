@@ -1,6 +1,7 @@
 """A process between a ledger and its scorer that misbehaves as it is told: `misbehaving.py SCORER_SOCKET FILE`.
 
-It prints its port. FILE holds how, and may change at any time: `pass`, a status, `cut`, `hang` or `slow` with seconds, or one of CHANGES.
+It prints its port. FILE holds how, and may change at any time: `pass`, a status, `cut`, `hang` or `slow` with seconds,
+or one of CHANGES.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""Law 5 for a scorer on machines of its own: whatever it does or fails to do, nothing is approved, the sender is answered,
-the decision says why, and the gift is judged once the scorer is back. Real processes, and one between them that misbehaves.
+"""Law 5 for a scorer on machines of its own: whatever it does or fails to do, nothing is approved, the sender is
+answered, the decision says why, and the gift is judged once the scorer is back.
+
+Real processes, and one between them that misbehaves.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.apart import Apart, Sender, apart, reasons, until
@@ -81,3 +84,98 @@ async def all_of(house: House, what: str, number: int) -> bool:
 async def count(house: House, what: str) -> int:
     number: int = await house.pool.fetchval(f"select count(*) from {what}")
     return number
+
+
+async def test_the_circuit_opens_gifts_are_held_at_once_and_it_closes_by_itself(pair: Apart) -> None:
+    pair.environ |= {
+        "LOCKGATE_SCORER_FAILURES": "2",
+        "LOCKGATE_SCORER_REST_S": "600",
+        "LOCKGATE_SETTLE_EVERY_S": "3600",
+    }
+    async with pair.house() as house, pair.ledger().client() as door:
+        sender = await Sender.new(house)
+        assert (await sender.send(door)).json()["status"] == "pending"
+        assert (await door.get("/healthz")).json()["status"] == "ok"
+        pair.way("500")
+        told = [(await sender.send(door)).json() for _ in range(3)]
+        assert [one["status"] for one in told] == ["held"] * 3
+        found = [(await reasons(house, f"{one['id']}.1"))[1] for one in told]
+        assert found == ["degraded:scorer_failed", "degraded:scorer_failed", "degraded:scorer_breaker_open"]
+        health = (await door.get("/healthz")).json()
+        assert (health["status"], health["scorer"]["breaker"]) == ("degraded", "open"), health
+    # It rests for a moment only, and the gifts that wait are the question that finds the scorer well again.
+    pair.environ |= {"LOCKGATE_SCORER_REST_S": "0.5", "LOCKGATE_SETTLE_EVERY_S": "0.2"}
+    async with pair.house() as house, pair.ledger().client() as door:
+        await until(lambda: opened(door))
+        pair.way("pass")
+        await until(lambda: all_of(house, "ledger.transfers where status = 'pending'", 4))
+        assert (await door.get("/healthz")).json()["status"] == "ok"
+
+
+async def opened(door: Any) -> bool:
+    return bool((await door.get("/healthz")).json()["scorer"]["breaker"] == "open")
+
+
+async def test_killed_between_the_two_commits_another_process_answers_under_the_same_key(pair: Apart) -> None:
+    async with pair.house() as house:
+        sender = await Sender.new(house)
+        victim = pair.ledger()
+        pair.way("hang 60")
+        async with victim.client() as doomed:
+            sending = asyncio.create_task(sender.send(doomed, "k1"))
+            name = await until(lambda: house.pool.fetchval("select transfer_id from ledger.questions where open"))
+            row = await house.transfer(name)
+            assert (row["status"], row["settle_at"], row["ended_at"]) == ("screening", None, None)
+            # Its key is taken, though the answer is not there yet.
+            assert (await sender.send(doomed, "k1")).status_code == 409
+            victim.kill()
+            with pytest.raises(httpx.TransportError):
+                await sending
+        pair.way("pass")
+        await house.pool.execute("update ledger.questions set lease_until = now() + interval '1 hour'")
+        async with pair.ledger().client() as door:
+            again = await sender.send(door, "k1")
+            assert (again.status_code, again.json()["code"]) == (409, "still_running")
+            other = await sender.send(door, "k1", amount=11)
+            assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+            await house.pool.execute("update ledger.questions set lease_until = now()")  # the lease ends
+            told = await until(lambda: answered(sender, door, "k1"))
+            assert (told.json()["id"], told.json()["status"]) == (name, "pending")
+            assert (await sender.send(door, "k1")).content == told.content
+            assert await count(house, "ledger.transfers") == await count(house, "detector.decisions") == 1
+            await house.reconcile()
+            await cancelled_while_screening(pair, house, sender, door)
+            await cut_off_from_the_database(pair, house, sender, door)
+
+
+async def answered(sender: Sender, door: httpx.AsyncClient, key: str) -> httpx.Response | None:
+    told = await sender.send(door, key)
+    return told if told.status_code == 201 else None
+
+
+async def cancelled_while_screening(pair: Apart, house: House, sender: Sender, door: httpx.AsyncClient) -> None:
+    pair.way("slow 1")
+    sending = asyncio.create_task(sender.send(door, "k2"))
+    name = await until(lambda: house.pool.fetchval("select transfer_id from ledger.questions where open"))
+    gone = await door.post(f"/v1/billing/credits/transfers/{name}/cancel", headers=sender.key)
+    assert (gone.status_code, gone.json()["status"]) == (200, "cancelled")
+    told = await sending
+    assert (told.status_code, told.json()["id"], told.json()["status"]) == (201, name, "cancelled")
+    assert (await sender.send(door, "k2")).content == told.content
+    await house.reconcile()
+
+
+async def cut_off_from_the_database(pair: Apart, house: House, sender: Sender, door: httpx.AsyncClient) -> None:
+    """While the scorer is asked, every session of the ledger's is cut."""
+    pair.way("slow 1")
+    sending = asyncio.create_task(sender.send(door, "k3"))
+    name = await until(lambda: house.pool.fetchval("select transfer_id from ledger.questions where open"))
+    await house.pool.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    pair.way("pass")
+    told = await sending
+    assert (told.status_code, told.json()["id"], told.json()["status"]) == (201, name, "pending")
+    assert await count(house, f"detector.decisions where id like '{name}.%'") == 1
+    await house.reconcile()
