@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 
 from detector import store
-from detector.contract import Asked, Judged
+from detector.contract import Asked, Judged, Left
 from detector.decide import FIRST, degraded
 from detector.gift import Decision, Gift, moment, stamp
 from detector.judge import Detector
@@ -72,7 +72,9 @@ class Scoring:
                     found += [answer(gift, known, sitting, strange) for gift in wave]
                 answers = [bound(one, question.asked) for one, question in zip(found, questions, strict=True)]
                 await sitting.record(conn)
-                await sitting.tell_desk(conn, None)
+                # What an earlier look held leaves its case, and comes to one anew where this look holds it.
+                left = [Left(gift.id, "released", moment(sitting.now)) for gift in again]
+                await sitting.tell_desk(conn, None, left)
                 await transaction.commit()
                 committed = True
                 return answers

@@ -8,6 +8,7 @@ with the same facts, since it alone asks the limits.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from ledger.remote import Remote, question
 from ledger.scorer import Hears
 from ledger.settlement import BATCH, Settlement, gift_of, slices_of
 
+log = logging.getLogger(__name__)
 LEASE_S = 5.0
 # An answer settles within this time, or is asked for again.
 FRESH_S = 10.0
@@ -87,20 +89,42 @@ class SecondLooks:
 
     async def settle_due(self, at: datetime | None = None, *, most: int = BATCH, skip: int = 0) -> int:
         """As Settlement's; how many it took. What the scorer was silent about is left as it is."""
-        due = await self.due(at, most, skip)
+        expired = await self.settlement.settle_due(at, most=most, skip=skip, ready=())
+        if expired:
+            return expired
+        due = await self.due(at, most)
         heard = await self.asking.ask(list(due)) if due else {}
         ready = {name: one for name, one in heard.items() if speaks(one) or due[name]}
+        if not ready:
+            return 0
         now = replace(self.settlement, scorer=self.ear.hears(ready))
         async with asyncio.timeout(FRESH_S):
-            return await now.settle_due(at, most=most, skip=skip, ready=list(ready))
+            try:
+                return await now.settle_due(at, ready=list(ready))
+            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
+                raise
+            except Exception as error:  # whatever it is, its neighbours must not wait for it
+                log.warning("settlement: %s: %s; one at a time now", type(error).__name__, error)
+                return await singly(now, at, list(ready))
 
-    async def due(self, at: datetime | None, most: int, skip: int) -> dict[str, bool]:
+    async def due(self, at: datetime | None, most: int) -> dict[str, bool]:
         """The due gifts to ask about, and whether patience with the scorer has ended for each."""
         patience, until = timedelta(seconds=self.patience_s), at
         if self.asking.resting:  # then only to hold what has waited too long
             until = (at or await self.asking.pool.fetchval("select clock_timestamp()")) - patience
-        rows = await self.asking.pool.fetch(store.SQL["due_pending"], until, most, skip)
+        rows = await self.asking.pool.fetch(store.SQL["due_pending"], until, most)
         return {row["id"]: row["settle_at"] + patience <= (at or row["now"]) for row in rows}
+
+
+async def singly(now: Settlement, at: datetime | None, ready: Sequence[str]) -> int:
+    """Pass over what cannot be settled, and say so; it is asked about again after its lease."""
+    done = 0
+    for name in ready:
+        try:
+            done += await now.settle_due(at, ready=[name])
+        except Exception:
+            log.exception("transfer %s is due and failed; it was passed over", name)
+    return done
 
 
 def speaks(heard: Judged | str) -> bool:

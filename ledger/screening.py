@@ -119,7 +119,7 @@ class Screening:
             await conn.fetch(store.SQL["lock_orgs"], sorted({one["sender"] for one in transfers}))
             asked = {row["transfer_id"]: row for row in await conn.fetch(store.SQL["questions_of"], sorted(heard))}
             sitting = await self.ear.hears(heard).gather(conn, ())
-            sitting.now = max(sitting.now, *(store.micros(one["created_at"]) for one in transfers))
+            sitting.now = max([sitting.now, *(store.micros(one["created_at"]) for one in transfers)])
             open_ = [one for one in transfers if asked[one["id"]]["open"]]
             judged = {
                 one["id"]: sitting.decide(gift_of(one, asked[one["id"]]["asked"]))

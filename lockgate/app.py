@@ -51,7 +51,7 @@ CONNECTIONS = 10
 MOST_FAILED = 20
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
-    "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
+    "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers", "ledger.questions",
     "detector.keys", "detector.decisions", "detector.cases", "detector.case_gifts", "detector.case_keys",
 )  # fmt: skip
 ALONE = "judges by limits and rules alone: the active generation names no model"

@@ -178,6 +178,14 @@ class House:
         assert answer.status == 201, answer
         return str(msgspec.json.decode(answer.body)["id"])
 
+    async def reserved(self, sender: str, recipient: str, amount: int, key: str = "") -> str:
+        """The id of a gift between the two commits of a ledger that asks a scorer on machines of its own."""
+        asked = SEND.decode(msgspec.json.encode({"recipient": recipient, "amount": amount}))
+        request = request_of(_Actor(sender), asked, key or f"k{next(_numbers)}")  # type: ignore[arg-type]
+        ((told,), _) = await self.works.apart.screening.reserve([request])
+        assert isinstance(told, str), told
+        return told
+
     async def settle(self) -> int:
         """Everything that is due now; how many transfers."""
         took, total = 1, 0
@@ -252,6 +260,7 @@ TIMES = [
     ("detector.case_keys", "at"),
     *(("detector.rulings", name) for name in ("at", "deadline", "second_at")),
     ("detector.labels", "label_at"),
+    ("ledger.questions", "lease_until"),
     *(("detector.list_entries", name) for name in ("added_at", "expires_at", "removed_at")),
 ]
 

@@ -14,7 +14,9 @@ import httpx
 import pytest
 
 from tests.apart import Apart, Sender, apart, reasons, until
-from tests.support import House
+from tests.support import NEVER_FIRES, House, open_house, rule
+
+MODEL = '[model]\nname = "champion"\nhold_at = 1.0\nblock_at = 1.0\n' + NEVER_FIRES
 
 # How the way misbehaves, and the reason that the decision carries.
 WAYS = {
@@ -179,3 +181,37 @@ async def cut_off_from_the_database(pair: Apart, house: House, sender: Sender, d
     assert (told.status_code, told.json()["id"], told.json()["status"]) == (201, name, "pending")
     assert await count(house, f"detector.decisions where id like '{name}.%'") == 1
     await house.reconcile()
+
+
+async def test_the_scorers_own_silence_is_silence_too_and_what_it_could_not_tell_is_an_analysts(pair: Apart) -> None:
+    """Empty policy, missing model, null feature; at the first look, and at the hour after the patience with it."""
+    pair.environ |= {"LOCKGATE_SCORER_PATIENCE_HOURS": "1"}
+    async with open_house(pair.scorer_dsn, None) as scorer, pair.house() as house, pair.ledger().client() as door:
+        sender = await Sender.new(house)
+        gifts = {}
+        for policy, reason in {None: "no_policy", MODEL: "model_missing", rule("null", "ip = 'x'"): "null"}.items():
+            await (scorer.activate(policy) if policy else no_policy(scorer))
+            told = (await sender.send(door)).json()
+            assert await reasons(house, f"{told['id']}.1") == ["hold", f"degraded:{reason}"]
+            gifts[reason] = told["id"]
+        await scorer.activate(NEVER_FIRES)
+        await until(lambda: all_of(house, "ledger.transfers where status = 'pending'", 2))
+        assert (await house.transfer(gifts["null"]))["status"] == "held"
+        approved = (await sender.send(door)).json()["id"]
+        # Within the patience a gift waits; beyond it, it is held, and goes on once somebody judges.
+        await scorer.activate(MODEL)
+        await house.pass_time(24 * 3600 + 1800)
+        await until(lambda: all_of(house, f"ledger.questions where transfer_id = '{approved}' and look > 1", 1))
+        assert (await house.transfer(approved))["status"] == "pending"
+        await house.pass_time(3600)
+        await until(lambda: all_of(house, f"ledger.transfers where id = '{approved}' and status = 'held'", 1))
+        assert await reasons(house, f"{approved}.3") == ["hold", "degraded:model_missing"]
+        await scorer.activate(NEVER_FIRES)
+        await until(lambda: all_of(house, f"ledger.transfers where id = '{approved}' and status = 'settled'", 1))
+        await house.reconcile()
+
+
+async def no_policy(scorer: House) -> None:
+    async with scorer.pool.acquire() as conn, conn.transaction():
+        await conn.execute("set local session_replication_role = replica")
+        await conn.execute("delete from detector.activations")

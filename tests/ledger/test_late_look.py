@@ -150,9 +150,9 @@ async def test_what_a_person_has_in_hand_is_theirs(house: House) -> None:
 
 
 APPROVED = (
-    "insert into detector.decisions (id, look, at, verdict, payload_hash, sender, recipient, amount, seq, refused, hits, "
-    "vector, generation) select id || '.' || $2::text, $2::text::int, {at}, {verdict}, {hash}, sender, recipient, amount, "
-    "0, false, '[]', '[]', 1 from ledger.transfers where id = $1"
+    "insert into detector.decisions (id, look, at, verdict, payload_hash, sender, recipient, amount, seq, refused, "
+    "hits, vector, generation) select id || '.' || $2::text, $2::text::int, {at}, {verdict}, {hash}, sender, "
+    "recipient, amount, 0, false, '[]', '[]', 1 from ledger.transfers where id = $1"
 )
 LET_GO = (
     "update ledger.transfers set status = 'pending', version = version + 1, hold_until = null, lock_left_s = null, "

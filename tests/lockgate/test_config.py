@@ -19,6 +19,12 @@ WRONG = [
     ("LOCKGATE_GIFTABLE_ORIGINS", "purchase,", "purchase, promo, free_tier, gift"),
     ("LOCKGATE_SETTLE_EVERY_S", "0", "above 0"),
     ("LOCKGATE_SETTLE_EVERY_S", "often", "above 0"),
+    ("LOCKGATE_ONLY", "gate", "ledger or detector"),
+    ("LOCKGATE_SCORER", "http://scorer", "--only ledger"),
+    ("LOCKGATE_SCORER_DEADLINE_MS", "5", "from 10 to 60000"),
+    ("LOCKGATE_SCORER_FAILURES", "none", "from 1 to 1000"),
+    ("LOCKGATE_SCORER_REST_S", "nan", "from 0.1 to 600"),
+    ("LOCKGATE_SCORER_PATIENCE_HOURS", "-1", "24 or 0.5"),
 ]
 
 
