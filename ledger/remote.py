@@ -18,6 +18,7 @@ from ledger.wire import Garbled, Wire
 
 log = logging.getLogger(__name__)
 BATCH = 500
+TELL_S = 10.0
 ANSWERS = msgspec.json.Decoder(Answers)
 ENCODE = msgspec.json.Encoder().encode
 CHECK = msgspec.json.Decoder(Asked)
@@ -83,6 +84,18 @@ class Remote:
             why = "scorer_denied" if status in (401, 403) else "scorer_failed"
             raise Silent(why, f"status {status}: {told[:200].decode(errors='replace')}")
         return read(told, asked)
+
+    async def tell(self, path: str, body: bytes) -> bool:
+        """Tell it something that nobody waits for; whether it took that."""
+        try:
+            async with asyncio.timeout(TELL_S):
+                status, told = await self.wire.post(path, body)
+        except (OSError, Garbled) as error:  # a TimeoutError is an OSError too
+            log.info("%s: %s: %s; told again later", path, type(error).__name__, error)
+            return False
+        if status != 200:
+            log.warning("%s: status %d: %s; told again later", path, status, told[:200].decode(errors="replace"))
+        return status == 200
 
     def say(self, silence: Silent | None) -> None:
         """In the log, once a change."""

@@ -23,6 +23,7 @@ from ledger.remote import Remote
 from ledger.scorer import House
 from ledger.screening import Screening
 from ledger.settlement import Settlement
+from ledger.telling import Telling
 from lockgate.config import Settings
 from lockgate.group_commit import PASSING
 
@@ -65,9 +66,11 @@ class Apart:
             pass
 
     def loops(self, every_s: float) -> list[Coroutine[Any, Any, None]]:
-        acts: tuple[tuple[str, Callable[[], Awaitable[int]]], ...] = (
+        acts: list[tuple[str, Callable[[], Awaitable[int]]]] = [
             ("picking up", self.screening.pick_up), ("late looks", self.late.take),
-        )  # fmt: skip
+        ]  # fmt: skip
+        if self.remote:
+            acts.append(("telling the scorer", Telling(self.screening.pool, self.remote).tell))
         return [for_ever(name, act, every_s) for name, act in acts]
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.apart import Apart, Sender, apart, reasons, until
-from tests.support import NEVER_FIRES, House, open_house, rule
+from tests.support import NEVER_FIRES, House, open_house, rule, seat
 
 MODEL = '[model]\nname = "champion"\nhold_at = 1.0\nblock_at = 1.0\n' + NEVER_FIRES
 
@@ -189,7 +189,7 @@ async def test_the_scorers_own_silence_is_silence_too_and_what_it_could_not_tell
     async with open_house(pair.scorer_dsn, None) as scorer, pair.house() as house, pair.ledger().client() as door:
         sender = await Sender.new(house)
         gifts = {}
-        for policy, reason in {None: "no_policy", MODEL: "model_missing", rule("null", "ip = 'x'"): "null"}.items():
+        for policy, reason in {rule("null", "ip = 'x'"): "null", None: "no_policy", MODEL: "model_missing"}.items():
             await (scorer.activate(policy) if policy else no_policy(scorer))
             told = (await sender.send(door)).json()
             assert await reasons(house, f"{told['id']}.1") == ["hold", f"degraded:{reason}"]
@@ -209,6 +209,23 @@ async def test_the_scorers_own_silence_is_silence_too_and_what_it_could_not_tell
         await scorer.activate(NEVER_FIRES)
         await until(lambda: all_of(house, f"ledger.transfers where id = '{approved}' and status = 'settled'", 1))
         await house.reconcile()
+        await what_became_of_them_is_told(house, scorer, door, gifts["null"], approved)
+
+
+async def what_became_of_them_is_told(
+    house: House, scorer: House, door: httpx.AsyncClient, held: str, settled: str
+) -> None:
+    """An analyst at the ledger's desk rules; the scorer's own desk lets go, and its model may learn."""
+    waiting = f"detector.case_gifts where gift_id = 'ledger:{held}' and standing = 'waiting'"
+    assert await count(scorer, waiting) == 1
+    alice = await seat(door, house.pool, "alice")
+    case = await house.pool.fetchval("select case_id from detector.case_gifts where gift_id = $1", held)
+    await alice.ruled(case, "block")
+    told = "detector.outcomes where gift_id = 'ledger:{}' and outcome = '{}'"
+    await until(lambda: all_of(scorer, told.format(held, "returned"), 1))
+    await until(lambda: all_of(scorer, told.format(settled, "settled"), 1))
+    assert await count(scorer, f"detector.labels where gift_id = 'ledger:{held}' and fraud") == 1
+    assert await count(scorer, waiting) == 0
 
 
 async def no_policy(scorer: House) -> None:

@@ -8,6 +8,8 @@ create table ledger.questions (
     look smallint not null default 1,
     open boolean not null,
     told boolean not null default false,
+    labelled boolean not null default false,
+    ended boolean not null default false,
     lease_until timestamptz not null,
     unique (org_id, key),
     check ((org_id is null) = (key is null) and (org_id is null) = (body_hash is null)),
@@ -16,8 +18,10 @@ create table ledger.questions (
 comment on table ledger.questions is
     'What the scorer was asked of a gift. open while its first answer is awaited, under the idempotency key that the sender will be '
     'answered by; asked are the facts of the first look, so that asking again is asking the same; look is the newest look '
-    'asked for; told once the scorer answered the first one; lease_until is when somebody else may ask.';
+    'asked for; told once the scorer answered the first one; labelled and ended once it was told what became known of the gift, '
+    'and of it; lease_until is when somebody else may ask.';
 create index questions_open on ledger.questions (lease_until) where open;
+create index questions_news on ledger.questions (transfer_id) where told and not ended;
 
 alter table ledger.transfers drop constraint transfers_status_check, add constraint transfers_status_check check (status in (
     'screening', 'pending', 'held', 'blocked', 'settled', 'returned', 'cancelled'));
