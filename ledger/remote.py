@@ -14,7 +14,7 @@ import msgspec
 
 from detector.contract import CONTRACT, Answers, Asked, Gift, Judged
 from ledger.breaker import Breaker
-from ledger.wire import Garbled, Wire
+from ledger.way import Garbled, Way
 
 log = logging.getLogger(__name__)
 BATCH = 500
@@ -37,7 +37,7 @@ class Remote:
 
     def __init__(self, url: str, key: str, deadline_s: float = 0.25, breaker: Breaker | None = None) -> None:
         self.url = url
-        self.wire = Wire(url, key)
+        self.way = Way(url, key)
         self.deadline_s = deadline_s
         self.breaker = breaker or Breaker()
         self.last = ""
@@ -73,7 +73,7 @@ class Remote:
         body = ENCODE({"gifts": asked})
         try:
             async with asyncio.timeout(self.deadline_s):
-                status, told = await self.wire.post("/v1/score/batch", body)
+                status, told = await self.way.post("/v1/score/batch", body)
         except TimeoutError as error:
             raise Silent("scorer_timeout", f"no answer within {self.deadline_s * 1000:.0f} ms") from error
         except OSError as error:
@@ -89,7 +89,7 @@ class Remote:
         """Tell it something that nobody waits for; whether it took that."""
         try:
             async with asyncio.timeout(TELL_S):
-                status, told = await self.wire.post(path, body)
+                status, told = await self.way.post(path, body)
         except (OSError, Garbled) as error:  # a TimeoutError is an OSError too
             log.info("%s: %s: %s; told again later", path, type(error).__name__, error)
             return False
@@ -112,7 +112,7 @@ class Remote:
         return {"url": self.url, "breaker": state, "silent": self.last or None}
 
     def close(self) -> None:
-        self.wire.close()
+        self.way.close()
 
 
 def question(gift: Gift, look: int = 1) -> Asked:

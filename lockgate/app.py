@@ -204,7 +204,7 @@ def build(settings: Settings) -> Front:
             loops += [works.settle_for_ever(every_s), *works.apart.loops(every_s)]
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
-            yield {"short_way": short_way(app, works)}
+            yield {} if settings.only == "detector" else {"short_way": short_way(app, works)}
         finally:
             for task in tasks:
                 task.cancel()

@@ -35,6 +35,26 @@ class Apart:
     home: Path
     environ: dict[str, str] = field(default_factory=dict)
     ledgers: list[Worker] = field(default_factory=list)
+    scorer: Worker = field(init=False)
+    between: subprocess.Popen[bytes] = field(init=False)
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self.scorer = Worker(self.scorer_dsn, self.home, LOCKGATE_ONLY="detector")
+        self.begin()
+
+    def begin(self) -> None:
+        """Open the way; at the same port again, where there was one before."""
+        self.way("pass")
+        arguments = [str(self.scorer.path), str(self.home / "way"), str(self.port)]
+        self.between = subprocess.Popen([sys.executable, str(MISBEHAVING), *arguments], stdout=subprocess.PIPE)
+        assert self.between.stdout is not None
+        self.port = int(self.between.stdout.readline())
+
+    def refuse(self) -> None:
+        """From now on nobody listens at that port."""
+        self.between.kill()
+        self.between.communicate()
 
     def way(self, how: str) -> None:
         """pass, or how to misbehave from now on."""
@@ -57,32 +77,23 @@ class Apart:
 @contextmanager
 def apart(ledger_dsn: str, scorer_dsn: str, policy: str = NEVER_FIRES, **environ: str) -> Iterator[Apart]:
     """A scorer that is up, the way to it, and what a ledger's process needs to know; all ended at the end."""
-    with TemporaryDirectory(prefix="lockgate-apart-") as name:
-        home = Path(name)
-        pair = Apart(ledger_dsn, scorer_dsn, home)
-        with asyncio.Runner() as runner:
-            key = runner.run(prepare(scorer_dsn, policy))
-        pair.way("pass")
-        scorer = Worker(scorer_dsn, home, LOCKGATE_ONLY="detector")
-        way = subprocess.Popen(
-            [sys.executable, str(MISBEHAVING), str(scorer.path), str(home / "way")], stdout=subprocess.PIPE
-        )
+    with TemporaryDirectory(prefix="lockgate-apart-") as home, asyncio.Runner() as runner:
+        key = runner.run(prepare(scorer_dsn, policy))
+        pair = Apart(ledger_dsn, scorer_dsn, Path(home))
         try:
-            assert way.stdout is not None
             pair.environ = {
                 "LOCKGATE_ONLY": "ledger",
-                "LOCKGATE_SCORER": f"http://127.0.0.1:{int(way.stdout.readline())}",
+                "LOCKGATE_SCORER": f"http://127.0.0.1:{pair.port}",
                 "LOCKGATE_SCORER_KEY": key,
                 "LOCKGATE_SCORER_DEADLINE_MS": str(DEADLINE_MS),
                 "LOCKGATE_SETTLE_EVERY_S": "0.2",
                 **environ,
             }
-            scorer.await_health()
+            pair.scorer.await_health()
             yield pair
         finally:
-            way.kill()
-            way.communicate()
-            for worker in (*pair.ledgers, scorer):
+            pair.refuse()
+            for worker in (*pair.ledgers, pair.scorer):
                 worker.stop()
 
 

@@ -1,6 +1,6 @@
-"""A process between a ledger and its scorer that misbehaves as it is told: `misbehaving.py SCORER_SOCKET FILE`.
+"""A process between a ledger and its scorer that misbehaves as it is told: `misbehaving.py SCORER_SOCKET FILE PORT`.
 
-It prints its port. FILE holds how, and may change at any time: `pass`, a status, `cut`, `hang` or `slow` with seconds,
+It prints its port (0 takes a free one). FILE holds how, and may change at any time: `pass`, a status, `cut`, `hang` or `slow` with seconds,
 or one of CHANGES.
 """
 
@@ -94,6 +94,6 @@ class Between(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     MODE = Path(sys.argv[2])
     ThreadingHTTPServer.daemon_threads = True
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Between)
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[3])), Between)
     print(server.server_address[1], flush=True)
     server.serve_forever()

@@ -39,6 +39,7 @@ WAYS = {
     "503": "scorer_failed",
     "301": "scorer_failed",
     "401": "scorer_denied",
+    "refuse": "scorer_unreachable",
 }
 
 
@@ -58,13 +59,13 @@ async def test_whatever_the_scorer_does_nothing_passes_and_everything_is_judged_
         sender = await Sender.new(house)
         held = {}
         for way, reason in WAYS.items():
-            pair.way(way)
+            pair.refuse() if way == "refuse" else pair.way(way)
             told = await asyncio.wait_for(sender.send(door), 30)
             assert (told.status_code, told.json()["status"]) == (201, "held"), (way, told.text)
             held[told.json()["id"]] = way
             assert await reasons(house, f"{told.json()['id']}.1") == ["hold", f"degraded:{reason}"], way
         assert await count(house, "detector.decisions where verdict = 'approve'") == 0
-        pair.way("pass")
+        pair.begin()
         pending = "ledger.transfers where status = 'pending'"
         await until(lambda: all_of(house, pending, len(held)))
         assert await count(house, "detector.case_gifts where standing = 'waiting'") == 0

@@ -35,6 +35,7 @@ def test_one_gift_over_two_machines(
             paths = set(httpx.get(f"{scorer.url}/openapi.json").json()["paths"])
             assert "/v1/score/batch" in paths
             assert not any(path.startswith(("/v1/billing", "/v1/orgs")) for path in paths)
+            assert httpx.post(f"{scorer.url}/v1/billing/credits/transfer").status_code == 404
             key = run(["keys", "create", "--role", "service", "--name", "ledger"], DATABASE_URL=scorer_dsn)
             one_gift(tmp_path, ledger_dsn, scorer.url, key)
             assert httpx.get(f"{scorer.url}/healthz").json()["status"] == "ok"

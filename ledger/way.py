@@ -82,7 +82,7 @@ def feed(parser: httptools.HttpResponseParser, read: bytes) -> None:
         raise Garbled(f"no HTTP: {error}") from error
 
 
-class Wire:
+class Way:
     """A way to one host."""
 
     def __init__(self, url: str, bearer: str) -> None:
