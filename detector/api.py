@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Request, Response
 from msgspec import Meta, Struct
 
 from detector import cases, labels, log, store
-from detector.contract import Asked, Judged, Label, Labelled, Left, Outcome, body_schema
+from detector.contract import CONTRACT, Answers, Asked, Judged, Label, Labelled, Left, Outcome, body_schema
 from detector.errors import DecisionUnknown, DetectorError, GiftConflict, Malformed
 from detector.scoring import Question
 
@@ -77,7 +77,7 @@ def add_scoring(routes: APIRouter, allow: Allow, ask: Ask) -> None:
         client = await allow(request.headers.get("authorization"), "score:write")
         gifts = parse(BATCH, await request.body()).gifts
         answers = await asyncio.gather(*[ask_one(client, one, ask) for one in gifts])
-        return json({"results": answers})
+        return json(Answers(answers, CONTRACT))
 
 
 def add_records(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:

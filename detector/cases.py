@@ -70,11 +70,16 @@ async def move(
         await log.append(conn, also)
         return
     gathered = gather(come, desk, near)
+    gone, said = await leave(conn, left)  # first: a gift that was judged anew and is held again comes anew
     told = await enter(conn, gathered, now)
-    gone, said = await leave(conn, left)
-    touched = gone | {gathered.last(case) for case in [*gathered.merged, *(case for _, case in gathered.joined)]}
+    touched = {gathered.last(case) for case in [*gone, *gathered.merged, *(case for _, case in gathered.joined)]}
     ends = await recount(conn, touched, now)
     await log.append(conn, [*also, *told, *said, *ends])
+
+
+async def of(conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, str]:
+    """The case in which each of these gifts waits."""
+    return {row["gift_id"]: row["case_id"] for row in await conn.fetch(SQL["cases_of"], gifts)}
 
 
 async def found_beside(conn: asyncpg.Connection, beside: Sequence[str]) -> list[Beside]:

@@ -14,11 +14,14 @@ from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 from detector.identity_terms import LEVELS, Asks, IdentityTerms
 from detector.log import SYSTEM, Told, append, appending
+from detector.silence import Mark, silent
 
 __all__ = [
+    "CONTRACT",
     "LEVELS",
     "SYSTEM",
     "Act",
+    "Answers",
     "Asked",
     "Asks",
     "Books",
@@ -32,6 +35,7 @@ __all__ = [
     "Label",
     "Labelled",
     "Left",
+    "Mark",
     "Outcome",
     "Parties",
     "PolicyMoved",
@@ -46,12 +50,16 @@ __all__ = [
     "body_schema",
     "micros",
     "moment",
+    "silent",
 ]
 
+# The edition of the scoring API's shapes. An asking ledger takes no answer of another one: it may mean something else.
+CONTRACT = 1
 # $ alone would let a trailing newline pass
 PARTY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$(?!\n)"
 LABELLED = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,128}$(?!\n)"
 SOURCE = r"^[A-Za-z0-9][A-Za-z0-9_.: -]{0,63}$(?!\n)"
+HASH = r"^[0-9a-f]{64}$(?!\n)"
 DOMAIN = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$(?!\n)"
 G = TypeVar("G")
 Act = Literal["release", "block", "return", "freeze"]
@@ -65,13 +73,14 @@ class Sitting(Protocol):
     """A batch being judged inside the caller's transaction; `now` is its moment in microseconds.
 
     The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
-    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first. What was decided
-    since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `let_go`
-    comes before: of later looks that changed nothing, none is recorded. `stop` says that the ledger holds a gift
-    whatever the verdict; `tell_desk` comes last, where there is `news`: what was held waits in a case, for `hold_s`
-    from `at` (or from its decision), what `left` leaves its own, and the cases of gifts held earlier, `beside`, become
-    one with that; the log hears of it in one link with what the caller has to tell `also`. `identity` is what the
-    policy asks of a sender's identity: the ledger, which alone knows that, keeps to it.
+    a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first, which says where
+    they are `late`: the first that count, of gifts that nobody could judge before. What was decided since the last time
+    is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `let_go` comes before: of
+    later looks that changed nothing, none is recorded. `stop` says that the ledger holds a gift whatever the verdict;
+    `tell_desk` comes last, where there is `news`: what was held waits in a case, for `hold_s` from `at` (or from its
+    decision), what `left` leaves its own, and the cases of gifts held earlier, `beside`, become one with that; the log
+    hears of it in one link with what the caller has to tell `also`. `identity` is what the policy asks of a sender's
+    identity: the ledger, which alone knows that, keeps to it.
     """
 
     now: int
@@ -81,7 +90,7 @@ class Sitting(Protocol):
     def tables(self) -> Sequence[Table]: ...
 
     def waves(self, gifts: Sequence[G]) -> Iterator[Sequence[G]]: ...
-    async def recall(self, conn: Any, gifts: Sequence[Gift]) -> None: ...
+    async def recall(self, conn: Any, gifts: Sequence[Gift], *, late: bool = False) -> None: ...
     def look(self, gifts: Sequence[tuple[Gift, int | None]]) -> None: ...
 
     def decide(self, gift: Gift, *, at: int | None = None) -> Decision: ...
@@ -100,10 +109,10 @@ class Sitting(Protocol):
 
 
 class Left(NamedTuple):
-    """A held gift that ended without a ruling: its case is told how and when."""
+    """A held gift that went on or ended without a ruling: its case is told how and when."""
 
     gift: str
-    standing: Literal["cancelled", "settled", "returned", "lapsed"]
+    standing: Literal["cancelled", "settled", "returned", "lapsed", "released"]
     at: datetime
 
 
@@ -149,20 +158,40 @@ class Asked(Struct, forbid_unknown_fields=True):
     sender_domain: Domain | None = None
     recipient_domain: Domain | None = None
     revoked_amount: Annotated[int, Meta(ge=0)] | None = None
+    payload_hash: (
+        Annotated[str, Meta(pattern=HASH, description="what the ledger binds the answer to; told back")] | None
+    ) = None
+    look: (
+        Annotated[int, Meta(ge=1, le=32_767, description="2 and more: a fresh look; it takes no budget again")] | None
+    ) = None
 
 
 class Judged(Struct, omit_defaults=True):
-    """A decision as the asking ledger sees it. score: 0..1, high = more suspicious; null while no model judges."""
+    """A decision as the asking ledger sees it. score: 0..1, high = more suspicious; null while no model judges.
+
+    `refused`: a limit was in the way, and the gift took no budget. `silent`: nobody could judge it, and nothing but
+    that holds it; ask for another look later. `payload_hash` is the question's own.
+    """
 
     id: str
     gift: str
-    verdict: str
+    verdict: Literal["approve", "hold", "block"]
     reasons: list[str]
     at: str
     generation: int
     model: str | None
-    score: float | None
+    score: Annotated[float, Meta(ge=0, le=1)] | None
     retry_after_s: int | None = None
+    refused: bool = False
+    silent: bool = False
+    payload_hash: str | None = None
+
+
+class Answers(Struct):
+    """What /v1/score/batch answers: one result for each gift, in order; what is wrong with one is its own `error`."""
+
+    results: list[Any]
+    contract: int = 0
 
 
 class Outcome(Struct, forbid_unknown_fields=True):

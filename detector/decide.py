@@ -11,7 +11,7 @@ from msgspec import structs
 from detector import breaker, lists, rules
 from detector.activity import Activity
 from detector.gift import Decision, Event, Gift, Hit, Opinion, Verdict
-from detector.limits import Exceeded, check
+from detector.limits import Exceeded, check, over
 from detector.lists import NONE, Lists
 from detector.policy import Policy
 
@@ -31,8 +31,10 @@ def decide(
     waived: Mapping[str, str] = NOTHING,
     listed: Lists = NONE,
     opening: int | None = None,
+    late: int | None = None,
 ) -> Decision:
-    """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit.
+    """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit; unless
+    nobody took the first: `late` is then the gift's moment, and limits are asked as of it.
 
     `opinion` is the model's; where the policy names a model and there is none, the gift is held (law 5). `waived` are
     reasons that an analyst saw and released the gift in spite of, each with the ruling: they hold it no more.
@@ -42,7 +44,10 @@ def decide(
     if policy is None:
         return degraded(gift, now, "no_policy")
     tracks = activity.tracks(policy.lookups, gift)
-    exceeded, budget = check(policy.ceilings, tracks, gift.amount, now) if gift.look == FIRST else ([], None)
+    if gift.look == FIRST:
+        exceeded, budget = check(policy.ceilings, tracks, gift.amount, now)
+    else:
+        exceeded, budget = [] if late is None else over(policy.ceilings, tracks, late), None
     vector = policy.vectors.read(gift, tracks, now)
     hits = rules.hits(policy.checks, vector)
     said = opinion or (UNASKED if policy.model else SILENT)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-SILENCE = ("model_", "no_policy", "fault")  # what degrades a whole judgement, not one rule that met a null
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -174,14 +173,6 @@ class Decision(Struct, frozen=True):
     @property
     def admitted(self) -> bool:
         return self.verdict is not Verdict.BLOCK
-
-    @property
-    def silent(self) -> bool:
-        """Held for nothing but that somebody who should have judged did not (law 5)."""
-        counting = [hit for hit in self.hits if hit.waived_by is None]
-        return self.verdict is Verdict.HOLD and all(
-            hit.by == "degraded" and hit.name.startswith(SILENCE) for hit in counting
-        )
 
     @property
     def reasons(self) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
-from detector import cases, serving, store
+from detector import cases, serving, silence, store
 from detector.activity import Activity
 from detector.breaker import Tally
 from detector.contract import Left
@@ -22,6 +22,7 @@ from detector.log import Told
 from detector.parties import memory
 from detector.policy import Policy, read
 from detector.serving import Serving
+from detector.silence import Mark
 from detector.sitting import Sitting
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,11 @@ class Detector:
 
     async def cases_of(self, conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, str]:
         """The case in which each of these gifts waits."""
-        return {row["gift_id"]: row["case_id"] for row in await conn.fetch(store.SQL["cases_of"], gifts)}
+        return await cases.of(conn, gifts)
+
+    async def unjudged(self, conn: asyncpg.Connection | asyncpg.Pool, after: Mark | None, most: int) -> list[Mark]:
+        """Held gifts that nobody judged, and that nobody has in hand; oldest first, from `after` on."""
+        return await silence.unjudged(conn, after, most)
 
     def fault(self) -> tuple[str, str] | None:
         """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""

@@ -95,6 +95,23 @@ def check(
     return exceeded, budget(*tightest, now) if tightest else None
 
 
+def over(limits: Sequence[tuple[Limit, int]], tracks: Sequence[Track | None], at: int) -> list[Exceeded]:
+    """The limits that were passed at the moment `at` of a gift that is counted already: with it, or by those before.
+
+    For a first look that nobody took in time. What came at the same moment counts as before it.
+    """
+    exceeded = []
+    for limit, position in limits:
+        track = tracks[position]
+        if track is None:
+            continue
+        oldest, newest = bisect_right(track.times, at - limit.window), bisect_right(track.times, at)
+        used = newest - oldest if limit.value is None else track.sums[newest] - track.sums[oldest]
+        if used > limit.quota:
+            exceeded.append(Exceeded(limit, used, None))
+    return exceeded
+
+
 def wait_s(limit: Limit, track: Track, amount: int, now: int) -> int | None:
     """Whole seconds until enough events have left the window for this gift; None if it can never fit."""
     if limit.value is None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from detector import cases, sampling, store
+from detector import cases, sampling, silence, store
 from detector.activity import Activity, State
 from detector.breaker import Tally
 from detector.contract import Left
@@ -58,6 +58,7 @@ class Sitting:
         self.stopped: list[tuple[Decision, str]] = []
         self.salt: bytes | None = None
         self.waived: dict[str, dict[str, str]] = {}
+        self.late: dict[str, int] = {}
         self.now = 0
 
     async def refresh(self, conn: asyncpg.Connection, now: int) -> None:
@@ -84,8 +85,8 @@ class Sitting:
         self.now = max(self.now, at or 0)
         try:
             waived = self.waived.get(gift.id, NOTHING)
-            said = self.opinion(gift)
-            decision = decide(gift, self.activity, self.policy, self.now, said, waived, self.lists, self.opening)
+            said, late = self.opinion(gift), self.late.get(gift.id)
+            decision = decide(gift, self.activity, self.policy, self.now, said, waived, self.lists, self.opening, late)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
             decision = degraded(gift, self.now, "fault", self.generation)
@@ -109,8 +110,13 @@ class Sitting:
         if wave:
             yield wave
 
-    async def recall(self, conn: asyncpg.Connection, gifts: Sequence[Gift]) -> None:
-        """Read what a second look at these gifts builds on: the features of their first, and what was waived since."""
+    async def recall(self, conn: asyncpg.Connection, gifts: Sequence[Gift], *, late: bool = False) -> None:
+        """Read what a second look at these gifts builds on: the features of their first, and what was waived since.
+
+        A `late` look is the first that counts, where nobody could judge before: limits that were never asked are asked.
+        """
+        if late:
+            self.late = await silence.late(conn, [gift.id for gift in gifts])
         again = [gift.id for gift in gifts if gift.look > SECOND]
         if again:
             self.waived = await store.waived(conn, again)

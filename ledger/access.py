@@ -33,7 +33,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             "endpoints:write",
             "endpoints:read",
         }
-    ),  # fmt: skip
+    ),
     "owner": frozenset({"transfers:write", "transfers:read", "balance:read", "compromise:write"}),
     "reader": frozenset({"transfers:read", "balance:read"}),
     "service": frozenset({"score:write", "score:read", "labels:write"}),

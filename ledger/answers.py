@@ -108,6 +108,28 @@ def created(request: Request, status: Status, decision: Decision, lock_s: int) -
     return Answer(201, ENCODE(body), budget_headers(decision))
 
 
+def stands(row: Any, status: str, settle_at: int | None) -> Answer:
+    """201 for a transfer that was opened before it was judged, as it stands after it."""
+    named = {name: row[name] for name in ("id", "sender", "recipient", "amount", "note")}
+    body = {
+        "id": named.pop("id"),
+        "status": status,
+        **named,
+        "created_at": rfc3339(store.micros(row["created_at"])),
+        "settle_at": None if settle_at is None else rfc3339(settle_at),
+    }
+    return Answer(201, ENCODE(body))
+
+
+def still_running(request: Request, body_hash: bytes) -> Answer:
+    """409 while the key's gift is being judged; 422 where the body is another one. Neither is kept."""
+    if body_hash != request.body_hash:
+        detail = f"Idempotency-Key {request.key!r} was used with another body; use a new key for a new gift"
+        return problem(422, "idempotency_key_reused", detail)
+    detail = f"Idempotency-Key {request.key!r} is still running; retry soon"
+    return problem(409, "still_running", detail, {"Retry-After": "1"})
+
+
 def rate_limited(decision: Decision) -> Answer:
     """429, with the wait that is enough where waiting helps."""
     wait = decision.retry_after_s

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from detector.contract import Flush, Parties, Sitting, appending, begin
 from ledger import store
-from ledger.credits import Entry, Grant, Org, posting
+from ledger.credits import Entry, Grant, Org, Slice, posting
 from ledger.decide import Book, Outcome, decide
 from ledger.events import created
 from ledger.scorer import Scorer
@@ -188,10 +189,13 @@ def reserve(outcome: Outcome) -> list[Entry]:
     """The posting that moves a gift's slices from available to reserved."""
     if not outcome.slices or outcome.decision is None:
         return []
-    sender = outcome.request.sender
+    return posted(outcome.request, outcome.slices, store.moment(outcome.decision.at))
+
+
+def posted(request: Request, slices: Sequence[Slice], at: datetime) -> list[Entry]:
     legs = [
         leg
-        for grant, amount in outcome.slices
-        for leg in ((sender, grant.id, "available", -amount), (sender, grant.id, "reserved", amount))
+        for grant, amount in slices
+        for leg in ((request.sender, grant.id, "available", -amount), (request.sender, grant.id, "reserved", amount))
     ]
-    return posting("reserve", outcome.request.id, store.moment(outcome.decision.at), legs)
+    return posting("reserve", request.id, at, legs)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from detector.contract import SYSTEM, Decision, Gift, Sitting, Verdict
+from detector.contract import SYSTEM, Decision, Gift, Sitting, Verdict, silent
 from ledger import events, store
 from ledger.scorer import Scorer
 from ledger.settlement import Plan, gather, gift_of, parties, write
@@ -154,7 +154,7 @@ def decide(
     if decision.verdict is Verdict.BLOCK:
         plan.give_back(transfer, slices, Status.RETURNED, reason, now)
         return Again(gift.id, Status.RETURNED.value, decision.id), None
-    if decision.verdict is Verdict.APPROVE or decision.silent:
+    if decision.verdict is Verdict.APPROVE or silent(decision.hits):
         stop = stop or against(transfer, orgs, sitting.identity, now)
         if stop is None:
             return Again(gift.id, Status.PENDING.value, None), decision

@@ -1,11 +1,14 @@
-"""How the ledger asks. In process, the detector sits inside the gate's own transaction: one commit for both."""
+"""How the ledger asks. In process, the detector sits inside the gate's own transaction: one commit for both.
+
+On machines of its own it is asked between two commits (ledger.remote), and what was heard sits in the second one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from detector.contract import Left, Parties, Sitting, Told
+from detector.contract import Judged, Left, Mark, Parties, Sitting, Told
 
 
 class Scorer(Protocol):
@@ -22,3 +25,14 @@ class Desk(Protocol):
     async def left(self, conn: Any, gone: Sequence[Left], also: Sequence[Told] = ()) -> None: ...
     async def bring_together(self, conn: Any, gifts: Sequence[str]) -> None: ...
     async def cases_of(self, conn: Any, gifts: Sequence[str]) -> dict[str, str]: ...
+    async def unjudged(self, conn: Any, after: Mark | None, most: int) -> list[Mark]: ...
+
+
+class House(Scorer, Desk, Protocol):
+    """A scorer with the desk of the same database."""
+
+
+class Hears(House, Protocol):
+    """A scorer whose verdicts another one gave: by gift what was heard, or as a text why nothing was."""
+
+    def hears(self, heard: Mapping[str, Judged | str]) -> House: ...

@@ -152,10 +152,13 @@ class Settlement:
     scorer: Scorer
     hold_s: int
 
-    async def settle_due(self, at: datetime | None = None, *, most: int = BATCH, skip: int = 0) -> int:
+    async def settle_due(
+        self, at: datetime | None = None, *, most: int = BATCH, skip: int = 0, ready: Sequence[str] | None = None
+    ) -> int:
         """Settle, hold or return up to `most` due transfers; how many it took.
 
-        `at` stands in for the clock; `skip` passes over the first ones, where a caller works around a failing one.
+        `at` stands in for the clock; `skip` passes over the first ones, where a caller works around a failing one. Of
+        pending ones only those that are `ready`, where a scorer on machines of its own had to be asked first.
         """
         async with self.pool.acquire() as conn:
             sitting = None
@@ -163,7 +166,10 @@ class Settlement:
             transaction = conn.transaction()
             await transaction.start()
             try:
-                due = await conn.fetch(store.SQL["due"], at, most, skip)
+                if ready is None:
+                    due = await conn.fetch(store.SQL["due"], at, most, skip)
+                else:
+                    due = await conn.fetch(store.SQL["due_ready"], at, most, skip, ready)
                 if not due:
                     return 0
                 orgs, slices = await gather(conn, due)

@@ -8,7 +8,7 @@ from typing import Any
 
 from detector.contract import Table, micros, moment
 
-__all__ = ["ANSWERS", "ENTRIES", "SQL", "TRANSFERS", "columns", "micros", "moment"]
+__all__ = ["ANSWERS", "ENTRIES", "QUESTIONS", "SQL", "TRANSFERS", "columns", "micros", "moment"]
 
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
 
@@ -23,6 +23,11 @@ ENTRIES = Table(
     "ledger.entries",
     posting_id="text", line="int2", kind="text", at="timestamptz", org_id="text", grant_id="text", account="text",
     amount="int8",
+)  # fmt: skip
+QUESTIONS = Table(
+    "ledger.questions",
+    transfer_id="text", org_id="text", key="text", body_hash="bytea", asked="text", open="bool",
+    lease_until="timestamptz",
 )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def became(one: Node) -> str:
 
 
 def waiting(one: Waiting) -> str:
-    until = "settles" if one.status == "pending" else "returns"
+    until = {"pending": "settles", "screening": "asked"}.get(one.status, "returns")
     return f"{credits(one.amount)} {one.status} for {clip(one.recipient)} by {one.transfer}, {until} {day(one.until)}"
 
 

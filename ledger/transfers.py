@@ -10,6 +10,7 @@ from msgspec import Struct
 
 
 class Status(enum.StrEnum):
+    SCREENING = "screening"  # the scorer has yet to answer
     PENDING = "pending"
     HELD = "held"
     BLOCKED = "blocked"
@@ -20,6 +21,7 @@ class Status(enum.StrEnum):
 
 # The one table of steps; ledger.judge_step() keeps the same one in SQL, and a test holds the two together.
 STEPS: Final[dict[Status, frozenset[Status]]] = {
+    Status.SCREENING: frozenset({Status.PENDING, Status.HELD, Status.BLOCKED, Status.RETURNED, Status.CANCELLED}),
     Status.PENDING: frozenset({Status.SETTLED, Status.HELD, Status.RETURNED, Status.CANCELLED}),
     Status.HELD: frozenset({Status.PENDING, Status.RETURNED, Status.CANCELLED}),
     Status.BLOCKED: frozenset(),

@@ -38,6 +38,7 @@ from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
 from ledger.access import ROLES, Access
+from ledger.asking import SecondLooks
 from ledger.delivery import Deliverer
 from ledger.errors import LedgerError
 from ledger.funding import Terms
@@ -47,6 +48,7 @@ from ledger.relook import Relook
 from ledger.rulings import Rulings
 from ledger.transfers import Answer
 from lockgate import postgres
+from lockgate.apart import Apart, asked
 from lockgate.config import Settings
 from lockgate.front import MOST_BODY, Front
 from lockgate.group_commit import PASSING, GroupCommit, Unavailable
@@ -59,7 +61,7 @@ WATCH_EVERY_S = 1.0
 UNSETTLED_S = 0.05  # how long news waits before it is asked again whether all who do not know it have ended
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
-    "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers",
+    "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers", "ledger.questions",
     "ledger.relooks",
     "detector.keys", "detector.decisions", "detector.cases", "detector.case_gifts", "detector.case_keys",
 )  # fmt: skip
@@ -76,28 +78,31 @@ class Works:
     detector: Detector
     gate: GroupCommit[transfers.Request, Answer]
     scoring: GroupCommit[Question, Judged | None]
-    settlement: settlement.Settlement
+    settlement: settlement.Settlement | SecondLooks
     relook: Relook
     deliverer: Deliverer
     access: Access
     breaker: Watch
     running: set[tuple[str, str]]
+    apart: Apart
 
     @classmethod
     def build(cls, pool: asyncpg.Pool, settings: Settings) -> Works:
         judge = Detector(settings.trusted_key)
+        apart = Apart.build(pool, judge, settings)
         gate = Gate(pool, judge, settings.lock_s, settings.hold_s)
         return cls(
             pool,
             judge,
-            GroupCommit(gate.commit),
+            GroupCommit(apart.screening.commit if apart.remote else gate.commit),
             GroupCommit(Scoring(pool, judge).commit),
-            settlement.Settlement(pool, judge, settings.hold_s),
-            Relook(pool, judge, settings.hold_s),
+            apart.second_looks or settlement.Settlement(pool, judge, settings.hold_s),
+            Relook(pool, apart.house, settings.hold_s),
             Deliverer(pool, settings.webhooks),
             Access(pool),
             Watch(pool, judge.tally),
             set(),
+            apart,
         )
 
     def send(self, request: transfers.Request) -> asyncio.Future[Answer]:
@@ -196,14 +201,16 @@ class Works:
                 log.warning("analyze: %s: %s", type(error).__name__, error)
 
     async def health(self) -> Response:
+        remote = self.apart.remote
         try:
             async with self.pool.acquire(timeout=2) as conn:
-                await asyncio.wait_for(self.detector.refresh(conn), 2)
-                opening = await asyncio.wait_for(store.opening(conn), 2)
+                await asyncio.wait_for(conn.execute("select 1") if remote else self.detector.refresh(conn), 2)
+                opening = None if remote else await asyncio.wait_for(store.opening(conn), 2)
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             body: dict[str, Any] = {"status": "unavailable", "database": type(error).__name__}
             return Response(msgspec.json.encode(body), 503, media_type="application/json")
-        return Response(msgspec.json.encode(standing(self.detector, opening)), media_type="application/json")
+        body = asked(remote) if remote else standing(self.detector, opening)
+        return Response(msgspec.json.encode(body), media_type="application/json")
 
 
 def standing(judge: Detector, opening: Any = None) -> dict[str, Any]:
@@ -239,25 +246,28 @@ def build(settings: Settings) -> Front:
             raise RuntimeError("DATABASE_URL is not set; start with 'lockgate serve', which sets it for its workers")
         pool = await postgres.pool(settings.database_url, size=CONNECTIONS)
         works = Works.build(pool, settings)
-        async with pool.acquire() as conn:
-            await works.detector.refresh(conn)
+        await works.apart.start(works.detector)
         add_routes(app, works, settings)
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         every_s = settings.settle_every_s
         loops = [
-            works.settle_for_ever(every_s), works.look_again_for_ever(every_s), works.tidy_for_ever(every_s),
-            works.learn_sizes(), works.access.watch(), works.watch_for_ever(WATCH_EVERY_S),
+            works.tidy_for_ever(every_s), works.learn_sizes(), works.access.watch(),
             works.deliverer.deliver_for_ever(settings.webhook_every_s),
         ]  # fmt: skip
+        if settings.only != "ledger":
+            loops.append(works.watch_for_ever(WATCH_EVERY_S))
+        if settings.only != "detector":
+            loops += [works.settle_for_ever(every_s), works.look_again_for_ever(every_s), *works.apart.loops(every_s)]
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
-            yield {"short_way": short_way(app, works)}
+            yield {} if settings.only == "detector" else {"short_way": short_way(app, works)}
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            works.apart.close()
             await pool.close()
 
     app = Front(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False, max_body_size=MOST_BODY)
@@ -299,19 +309,23 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
         return Response(msgspec.json.encode(told), media_type="application/json")
 
     app.add_api_route("/v1/whoami", whoami, tags=["keys"], summary="Whose key this is, and what it may do")
-    ledger.api.add_sending(app, access, works.send)
-    app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
+    if settings.only != "detector":
+        ledger.api.add_sending(app, access, works.send)
+        app.include_router(ledger.api.router(works.pool, access, works.apart.house, settings.lock_s))
+    # Held gifts of a ledger alone wait at its own desk: a release moves its credits.
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))
-    app.include_router(detector.list_api.router(works.pool, allow))
-    app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
-    app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
-    terms = Terms(settings.giftable_origins, settings.clearing_s)
-    app.include_router(ledger.platform.router(works.pool, access, terms))
-    back = ledger.compromise_api.Terms(settings.hold_s, settings.cool_off_s)
-    app.include_router(ledger.compromise_api.router(works.pool, access, works.detector, back))
-    app.include_router(ledger.trace_api.router(works.pool, access, works.detector))
-    app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.include_router(ledger.endpoint_api.router(works.pool, access, settings.webhooks))
+    if settings.only != "ledger":
+        app.include_router(detector.list_api.router(works.pool, allow))
+        app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
+        app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
+    if settings.only != "detector":
+        house, terms = works.apart.house, Terms(settings.giftable_origins, settings.clearing_s)
+        back = ledger.compromise_api.Terms(settings.hold_s, settings.cool_off_s)
+        app.include_router(ledger.platform.router(works.pool, access, terms))
+        app.include_router(ledger.compromise_api.router(works.pool, access, house, back))
+        app.include_router(ledger.trace_api.router(works.pool, access, house))
+        app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 
 

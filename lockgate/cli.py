@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work = Callable[["asyncpg.Connection"], Awaitable[T]]
+Half = Literal["ledger", "detector"]
 Role = Literal["platform", "service", "owner", "reader", "analyst", "lead", "auditor"]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
@@ -88,10 +89,16 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=256, help="How many processes, each a gate.")] = 1,
     demo: Annotated[bool, typer.Option(help="On the first run, make two demo orgs.")] = False,
+    only: Annotated[
+        Half | None, typer.Option(help="One half alone: the scoring API, or a ledger that asks it.")
+    ] = None,
+    scorer: Annotated[str | None, typer.Option(metavar="URL", help="The scorer that a ledger alone asks.")] = None,
 ) -> None:
     """Start PostgreSQL and Lockgate; Ctrl-C stops both."""
     import lockgate.serve
 
+    # The workers read their settings from the environment, as this process does.
+    os.environ.update({name: told for name, told in (("LOCKGATE_ONLY", only), ("LOCKGATE_SCORER", scorer)) if told})
     lockgate.serve.serve(settings(), host=host, port=port, workers=workers, demo=demo)
 
 

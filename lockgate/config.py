@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import Literal, NoReturn, get_args
+from urllib.parse import urlsplit
 
 from ledger.endpoints import DAY_S, Terms
 from ledger.signatures import Scheme, key
@@ -18,6 +19,7 @@ from ledger.signatures import Scheme, key
 # The artifacts that come with this version.
 SHIPPED = Path(__file__).resolve().parent.parent / "models"
 ORIGINS = ("purchase", "promo", "free_tier", "gift")
+Half = Literal["ledger", "detector"]
 LONGEST_HOURS = 87_600  # ten years: far beyond any use, and far from overflowing a PostgreSQL timestamp
 
 LONGEST_DAYS = 3_650
@@ -50,11 +52,27 @@ class Settings:
     identity_secrets: Mapping[Scheme, tuple[str, ...]] = field(default_factory=dict)
     webhooks: Terms = field(default_factory=Terms)
     webhook_every_s: float = 0.5
+    # One half of the house alone; a ledger alone asks the scorer at this URL.
+    only: Half | None = None
+    scorer: str | None = None
+    scorer_key: str | None = field(default=None, repr=False)
+    scorer_deadline_s: float = 0.25
+    scorer_failures: int = 5
+    scorer_rest_s: float = 2.0
+    scorer_patience_s: int = 4 * 3600
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         unset = cls()
+        only = _only(environ)
         return cls(
+            only=only,
+            scorer=_scorer(environ, only),
+            scorer_key=_text(environ, "LOCKGATE_SCORER_KEY") or None,
+            scorer_deadline_s=_within(environ, "LOCKGATE_SCORER_DEADLINE_MS", 250, (10, 60_000)) / 1000,
+            scorer_failures=round(_within(environ, "LOCKGATE_SCORER_FAILURES", unset.scorer_failures, (1, 1000))),
+            scorer_rest_s=_within(environ, "LOCKGATE_SCORER_REST_S", unset.scorer_rest_s, (0.1, 600)),
+            scorer_patience_s=_hours(environ, "LOCKGATE_SCORER_PATIENCE_HOURS", unset.scorer_patience_s, least_s=0),
             database_url=_database_url(environ),
             home=Path(_text(environ, "LOCKGATE_HOME") or unset.home).expanduser(),
             lock_s=_hours(environ, "LOCKGATE_LOCK_HOURS", unset.lock_s, least_s=1),
@@ -77,6 +95,37 @@ def _database_url(environ: Mapping[str, str]) -> str | None:
         # The one value that is not shown: it may hold a password, and errors end up in logs.
         _refuse("DATABASE_URL", f"({len(url)} characters, not shown)", "write postgresql://user@host/database")
     return url or None
+
+
+def _only(environ: Mapping[str, str]) -> Half | None:
+    half = _text(environ, "LOCKGATE_ONLY")
+    if half and half not in get_args(Half):
+        _refuse("LOCKGATE_ONLY", repr(half), "write ledger or detector")
+    return half or None  # type: ignore[return-value]
+
+
+def _scorer(environ: Mapping[str, str], only: Half | None) -> str | None:
+    name, url = "LOCKGATE_SCORER", _text(environ, "LOCKGATE_SCORER")
+    if only != "ledger":
+        if url:
+            _refuse(name, repr(url), "only a ledger alone asks a scorer: set LOCKGATE_ONLY=ledger (--only ledger)")
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        _refuse(name, repr(url), "a ledger alone needs its scorer's address, such as https://scorer.example:8080")
+    if not _text(environ, "LOCKGATE_SCORER_KEY"):
+        cure = "give the service key that 'lockgate keys create --role service --name ledger' prints at the scorer"
+        _refuse("LOCKGATE_SCORER_KEY", "not set", cure)
+    return url
+
+
+def _within(environ: Mapping[str, str], name: str, unset: float, bounds: tuple[float, float]) -> float:
+    text = _text(environ, name)
+    number = _number(text) if text else unset
+    least, most = bounds
+    if not least <= number <= most:
+        _refuse(name, repr(text), f"give a number from {least:g} to {most:g}")
+    return number
 
 
 def _trusted_key(environ: Mapping[str, str]) -> str | None:

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -54,6 +55,8 @@ class Ground:
 
 def serve(settings: Settings, *, host: str, port: int, workers: int, demo: bool) -> None:
     """Serve until told to stop. Ctrl-C, SIGTERM and a closed terminal all unwind the stack in order."""
+    if demo and settings.only == "detector":
+        raise StartError("--demo makes orgs with credits, which a detector alone has none of: leave one of the two out")
     for stop in STOPS:
         signal.signal(stop, signal.default_int_handler)
     try:
@@ -64,7 +67,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, demo: bool)
                 address = address_of(listener)
                 text = banner(settings, ground, "http://{}:{}".format(*address), workers)
                 threading.Thread(target=announce, args=(address, text), daemon=True).start()
-                with shadow.beside(dsn):
+                with nullcontext() if settings.only == "ledger" else shadow.beside(dsn):
                     run(listener, workers)
             finally:
                 for stop in STOPS:  # a second Ctrl-C must not cut the stopping short
@@ -95,7 +98,8 @@ async def prepare(dsn: str, settings: Settings, with_demo: bool) -> Ground:
             generation = await store.active(conn)
             if generation is None:
                 generation = await store.add_policy(conn, DEFAULT.read_text(encoding="utf-8"), "lockgate")
-            await default_champion(conn, settings)
+            if settings.only != "ledger":
+                await default_champion(conn, settings)
             found = await make_demo(conn, settings.home) if with_demo else None
         return Ground(generation, found)
     except Occupied as error:
@@ -223,9 +227,14 @@ def banner(settings: Settings, ground: Ground, url: str, workers: int) -> str:
     kept = f"embedded PostgreSQL in {settings.home.resolve()}"
     if settings.database_url is not None:
         kept = f"PostgreSQL at {place(settings.database_url)}"
+    judges = f"policy generation {ground.generation} judges"
+    if settings.only == "ledger":
+        judges = f"{settings.scorer} judges"
+    elif settings.only == "detector":
+        gates, judges = f"the scoring API alone, {'1 process' if workers == 1 else f'{workers} processes'},", judges
     lines = [
         f"Lockgate is up: {url}   API pages: {url}/docs",
-        f"{gates} on {kept}; policy generation {ground.generation} judges. Ctrl-C stops it.",
+        f"{gates} on {kept}; {judges}. Ctrl-C stops it.",
     ]
     if ground.demo is not None:
         lines += ["", *guide(ground.demo, url, settings.lock_s)]

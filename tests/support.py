@@ -201,6 +201,14 @@ class House:
         done.seen.close(committed=True)
         return done.answer
 
+    async def reserved(self, sender: str, recipient: str, amount: int, key: str = "") -> str:
+        """The id of a gift between the two commits of a ledger that asks a scorer on machines of its own."""
+        asked = SEND.decode(msgspec.json.encode({"recipient": recipient, "amount": amount}))
+        request = request_of(_Actor(sender), asked, key or f"k{next(_numbers)}")  # type: ignore[arg-type]
+        ((told,), _) = await self.works.apart.screening.reserve([request])
+        assert isinstance(told, str), told
+        return told
+
     async def settle(self) -> int:
         """Everything that is due now; how many transfers."""
         took, total = 1, 0
@@ -292,6 +300,7 @@ TIMES = [
     *(("detector.breaker_openings", name) for name in ("opened_at", "closed_at")),
     ("detector.breaker", "over_at"),
     ("detector.breaker_tallies", "at"),
+    ("ledger.questions", "lease_until"),
     *(("detector.list_entries", name) for name in ("added_at", "expires_at", "removed_at")),
 ]
 

@@ -23,7 +23,7 @@ select
         where e.account in ('consumed', 'expired', 'revoked') group by g.root_id) e on e.root_id = r.id
         where r.amount <> h.here + coalesce(e.gone, 0)) as roots_off,
     (select coalesce(sum(reserved), 0) from ledger.orgs)::bigint as reserved,
-    (select coalesce(sum(amount), 0) from ledger.transfers where status in ('pending', 'held'))::bigint as in_lock,
+    (select coalesce(sum(amount), 0) from ledger.transfers where status in ('screening', 'pending', 'held'))::bigint as in_lock,
     (select coalesce(sum(available + reserved), 0) from ledger.orgs)::bigint as balances,
     (select coalesce(-sum(amount) filter (where account = 'issued'), 0) from ledger.entries)::bigint as issued,
     (select coalesce(sum(amount) filter (where account = 'consumed'), 0) from ledger.entries)::bigint as consumed,

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from detector import store
+from detector.contract import CONTRACT
 from lockgate import postgres
-from tests.support import gather, limit, new_key, open_door, rule
+from tests.support import NEVER_FIRES, gather, limit, new_key, open_door, rule
 
 POLICY = (
     limit("three", "sender", "1h", count=3)
@@ -108,10 +109,49 @@ async def test_a_batch_answers_each_gift_by_itself(service: httpx.AsyncClient) -
     assert [one["error"]["code"] for one in told if "error" in one] == ["gift_conflict", "invalid"]
 
 
+async def test_a_later_look_is_fresh_takes_no_budget_and_is_bound_to_what_was_asked(
+    service: httpx.AsyncClient, pool: asyncpg.Pool
+) -> None:
+    async def ask(look: int | None, **more: Any) -> dict[str, Any]:
+        body = {**GIFT, "look": look, "payload_hash": "ab" * 32, **more}
+        told = (await service.post("/v1/score/batch", json={"gifts": [body]})).json()
+        assert told["contract"] == CONTRACT
+        return dict(told["results"][0])
+
+    first = await ask(None)
+    assert (first["id"], first["verdict"], first["payload_hash"]) == ("shop:g1.1", "approve", "ab" * 32)
+    assert await ask(None) == first
+    assert (await ask(None, payload_hash="cd" * 32))["error"]["code"] == "gift_conflict"
+    for look in range(2, 6):  # the limit is three
+        again = await ask(look, sender_age_s=10**6 + look)
+        assert (again["id"], again["verdict"]) == (f"shop:g1.{look}", "approve")
+    # Held and held again, it waits once; approved, it waits no more.
+    for look, age, waiting in ((6, 10, 1), (7, 20, 1), (8, 100, 0)):
+        await ask(look, sender_age_s=age)
+        found = await pool.fetchval("select count(*) from detector.case_gifts where standing = 'waiting'")
+        assert found == waiting, look
+    strange = await ask(2, id="never")
+    assert (strange["verdict"], strange["reasons"]) == ("hold", ["degraded:no_first_look"])
+
+
+async def test_a_refusal_and_silence_are_told_apart_from_other_verdicts(
+    service: httpx.AsyncClient, pool: asyncpg.Pool
+) -> None:
+    told = [(await service.post("/v1/score", json={**GIFT, "id": f"g{number}"})).json() for number in range(4)]
+    assert [one.get("refused", False) for one in told] == [False, False, False, True]
+    assert not any("silent" in one for one in told)
+    null = (await service.post("/v1/score", json={**GIFT, "sender": "c", "id": "n", "sender_age_s": None})).json()
+    assert (null["verdict"], "silent" in null) == ("hold", False)
+    async with pool.acquire() as conn:
+        await store.add_policy(conn, '[model]\nname = "nobody"\nhold_at = 0.5\n' + NEVER_FIRES, "test")
+    silent = (await service.post("/v1/score", json={**GIFT, "id": "s"})).json()
+    assert (silent["verdict"], silent["reasons"], silent["silent"]) == ("hold", ["degraded:model_missing"], True)
+
+
 MALFORMED: list[dict[str, Any]] = [
     {"amount": 0}, {"amount": -1}, {"amount": 1.5}, {"amount": 10**15 + 1}, {"amount": "5"}, {"id": ""}, {"id": "a b"},
     {"sender": None}, {"recipient": "a"}, {"identity": "odd"}, {"sender_age_s": -1}, {"extra": 1}, {"ip": ""},
-    {"id": "g1\n"}, {"ip": "10.0.0.1\n"}, {"sender": "a\n"},
+    {"look": 0}, {"look": 40_000}, {"payload_hash": "AB"}, {"id": "g1\n"}, {"ip": "10.0.0.1\n"}, {"sender": "a\n"},
 ]  # fmt: skip
 
 

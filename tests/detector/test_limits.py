@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from detector import policy
 from detector.activity import Activity
-from detector.decide import decide, event
+from detector.decide import decide, degraded, event
 from detector.gift import Decision, Event, Gift, Verdict
 from detector.limits import KEYS, Limit
 from detector.policy import Policy
@@ -268,3 +269,20 @@ def test_a_limit_on_a_key_that_the_gift_does_not_name_says_nothing() -> None:
     rules = policy.read(limit("one", ["ip", "device"], "1h", count=1))
     told = play(rules, [(10**15 + n, gift(id=f"g{n}", ip="x")) for n in range(5)])
     assert not any(one.hits for one in told)
+
+
+@given(policies(), schedules())
+@examples(200)
+def test_a_look_that_comes_late_asks_limits_as_of_the_gifts_own_moment(
+    rules: Policy, schedule: list[tuple[int, Gift]]
+) -> None:
+    """Gifts of a time when nobody judged are all counted; each is told what it would be, had those before it passed."""
+    past = [event(degraded(asked, at, "no_policy")) for at, asked in schedule]
+    activity = remember(rules, past)
+    for at, asked in schedule:
+        late = structs.replace(asked, look=2)
+        told = decide(late, activity, rules, schedule[-1][0] + MINUTE, late=at)
+        over = {one.name: used(one, past, asked, at) for one in rules.limits if parts(one, asked) is not None}
+        quotas = {one.name: one.count or one.value or 0 for one in rules.limits}
+        assert {hit.name: hit.seen["used"] for hit in told.hits} == {k: n for k, n in over.items() if n > quotas[k]}
+        assert decide(late, activity, rules, at).hits == (), "a second look takes no budget again"

@@ -112,6 +112,7 @@ async def test_the_database_refuses_every_step_that_the_table_does_not_allow(hou
     made["cancelled"] = await house.sent(sender, recipient, 4)
     await house.cancel(sender, made["cancelled"])
     made |= {status: await house.sent(sender, recipient, amount) for status, amount in STARTS.items()}
+    made["screening"] = await house.reserved(sender, recipient, 4)
     assert made.keys() == {status.value for status in Status}
     for was, name in made.items():
         assert (await house.transfer(name))["status"] == was

@@ -26,6 +26,12 @@ WRONG = [
     ("LOCKGATE_WEBHOOK_EVERY_S", "-1", "above 0"),
     ("LOCKGATE_WEBHOOK_GIVE_UP_DAYS", "0", "5 or 0.5"),
     ("LOCKGATE_WEBHOOK_KEEP_DAYS", "for ever", "up to 3650"),
+    ("LOCKGATE_ONLY", "gate", "ledger or detector"),
+    ("LOCKGATE_SCORER", "http://scorer", "--only ledger"),
+    ("LOCKGATE_SCORER_DEADLINE_MS", "5", "from 10 to 60000"),
+    ("LOCKGATE_SCORER_FAILURES", "none", "from 1 to 1000"),
+    ("LOCKGATE_SCORER_REST_S", "nan", "from 0.1 to 600"),
+    ("LOCKGATE_SCORER_PATIENCE_HOURS", "-1", "24 or 0.5"),
 ]
 
 

@@ -1,0 +1,1 @@
+select ledger.never_judged($1)

@@ -1,0 +1,1 @@
+update ledger.questions set told = true where transfer_id = any($1::text[]) and not told
