@@ -186,6 +186,8 @@ class Works:
                 await self.breaker.tick()
             except (*PASSING, asyncpg.PostgresError) as error:
                 log.warning("breaker: %s: %s; trying again", type(error).__name__, error)
+            except Exception:  # whatever it is, the alarm must not end with it
+                log.exception("the breaker could not be watched; trying again")
 
     async def learn_sizes(self) -> None:
         """Have PostgreSQL look at the growing tables a few times in a young process.
