@@ -123,6 +123,7 @@ class Works:
         while True:
             try:
                 busy = await funding.expire_due(self.pool) + await self.settlement.settle_due()
+                await self.watch_between(busy)
             except PASSING as error:
                 log.warning("settlement: %s: %s; trying again", type(error).__name__, error)
                 busy = 0
@@ -159,7 +160,9 @@ class Works:
                     await news.set_aside()
                     failed = False
                 waits = await news.hear()
-                pause_s = 0 if await news.work() else UNSETTLED_S if waits else every_s
+                looked = await news.work()
+                await self.watch_between(looked)
+                pause_s = 0 if looked else UNSETTLED_S if waits else every_s
             except PolicyMoved:
                 pause_s = 0
             except PASSING as error:
@@ -179,15 +182,24 @@ class Works:
             await asyncio.sleep(every_s)
 
     async def watch_for_ever(self, every_s: float) -> None:
-        """Open and close the breaker as is due; a fault is logged and tried again."""
+        """Open and close the breaker as is due, again and again."""
         while True:
             await asyncio.sleep(every_s)
-            try:
-                await self.breaker.tick()
-            except (*PASSING, asyncpg.PostgresError) as error:
-                log.warning("breaker: %s: %s; trying again", type(error).__name__, error)
-            except Exception:  # whatever it is, the alarm must not end with it
-                log.exception("the breaker could not be watched; trying again")
+            await self.watch()
+
+    async def watch(self) -> None:
+        """Open or close the breaker if that is due; a fault is logged and tried again."""
+        try:
+            await self.breaker.tick()
+        except (*PASSING, asyncpg.PostgresError) as error:
+            log.warning("breaker: %s: %s; trying again", type(error).__name__, error)
+        except Exception:  # whatever it is, the alarm must not end with it
+            log.exception("the breaker could not be watched; trying again")
+
+    async def watch_between(self, looked: int) -> None:
+        """Between two pieces of later looks, of which a second would bring thousands; elsewhere its scorer watches."""
+        if looked and not self.apart.remote:
+            await self.watch()
 
     async def learn_sizes(self) -> None:
         """Have PostgreSQL look at the growing tables a few times in a young process.
