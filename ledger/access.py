@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 # The role table. A scope is what one route asks for; later roles are later rows.
 ROLES: Final[dict[str, frozenset[str]]] = {
-    "platform": frozenset({"orgs:write", "orgs:read", "grants:write", "keys:write", "labels:write"}),
+    "platform": frozenset({"orgs:write", "orgs:read", "grants:write", "keys:write", "labels:write", "events:read"}),
     "owner": frozenset({"transfers:write", "transfers:read", "balance:read"}),
     "reader": frozenset({"transfers:read", "balance:read"}),
     "service": frozenset({"score:write", "score:read", "labels:write"}),
     "analyst": frozenset({"cases:read", "cases:write", "lists:read"}),
     "lead": frozenset({"cases:read", "cases:write", "cases:assign", "lists:read", "lists:write"}),
-    "auditor": frozenset({"cases:read", "audit:read", "lists:read"}),
+    "auditor": frozenset({"cases:read", "events:read", "lists:read"}),
 }
 ORG_ROLES: Final = frozenset({"owner", "reader"})
 # Keys of these are people's: the name says who did what, and two names are two people (law 13).

@@ -21,6 +21,7 @@ import detector.api
 import detector.case_api
 import detector.explain_api
 import detector.list_api
+import detector.log_api
 import ledger.api
 import ledger.identity_api
 import ledger.platform
@@ -236,6 +237,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
     app.include_router(ledger.api.router(works.pool, access, works.detector, settings.lock_s))
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))
     app.include_router(detector.list_api.router(works.pool, allow))
+    app.include_router(detector.log_api.router(works.pool, allow))
     app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
     app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     terms = Terms(settings.giftable_origins, settings.clearing_s)

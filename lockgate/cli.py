@@ -42,6 +42,7 @@ OWNED = {
         "detector.verify_cli:verify",
         "Check that the event log is what was appended, and records agree with it.",
     ),
+    "events": ("detector.log_cli:app", "Read, follow and prove the event log."),
     "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
     "trace": ("ledger.trace_cli:trace", "Show where credits came from and went, through any chain of gifts."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
