@@ -66,9 +66,7 @@ def listing(
 @app.command()
 def follow(
     ctx: typer.Context,
-    after: Annotated[
-        int | None, typer.Option(min=0, help="Begin after this event; else with what comes.")
-    ] = None,
+    after: Annotated[int | None, typer.Option(min=0, help="Begin after this event; else with what comes.")] = None,
     kind: Kind = None,
     subject: Subject = None,
     actor: Actor = None,

@@ -39,7 +39,7 @@ OWNED = {
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
     "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
     "verify": (
-        "detector.verify_cli:verify",
+        "lockgate.verify:verify",
         "Check that the event log is what was appended, and records agree with it.",
     ),
     "events": ("detector.log_cli:app", "Read, follow and prove the event log."),
