@@ -41,10 +41,11 @@ OWNED = {
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
     "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
     "verify": (
-        "detector.verify_cli:verify",
+        "lockgate.verify:verify",
         "Check that the event log is what was appended, and records agree with it.",
     ),
     "breaker": ("detector.breaker_cli:breaker", "Say whether a mass of blocks is being held instead, and why."),
+    "events": ("detector.log_cli:app", "Read, follow and prove the event log."),
     "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
     "endpoints": ("lockgate.endpoint_cli:app", "Webhooks: where events are brought to, and how that goes."),
     "relook": ("ledger.relook_cli:relook", "Say what news has still to be judged on waiting gifts."),
