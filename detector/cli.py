@@ -83,7 +83,7 @@ def diff(ctx: typer.Context, file: PolicyFile, as_json: AsJson = False) -> None:
         | {"fields": {field: {"old": old, "new": new} for field, (old, new) in one.fields.items()}}
         for one in changes
     ]
-    lines = [line for one in changes for line in shown(one)] or ["the same limits, rules, identities, model and review"]
+    lines = [line for one in changes for line in shown(one)] or ["the same limits, rules, identity, model and review"]
     report({"generation": generation, "changes": shape}, as_json, "\n".join([head, *lines]))
 
 

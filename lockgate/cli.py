@@ -43,6 +43,7 @@ OWNED = {
         "Check that the event log is what was appended, and records agree with it.",
     ),
     "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
+    "orgs": ("lockgate.orgs_cli:app", "Stolen accounts: report, recover, replace keys."),
     "trace": ("ledger.trace_cli:trace", "Show where credits came from and went, through any chain of gifts."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }

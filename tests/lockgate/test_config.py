@@ -15,6 +15,7 @@ WRONG = [
     ("LOCKGATE_LOCK_HOURS", "inf", "87600 h"),
     ("LOCKGATE_HOLD_HOURS", "0", "24 or 0.5"),
     ("LOCKGATE_CLEARING_HOURS", "-0.5", "from 0"),
+    ("LOCKGATE_COOL_OFF_HOURS", "-1", "from 0"),
     ("LOCKGATE_GIFTABLE_ORIGINS", "purchase,bonus", "purchase, promo, free_tier, gift"),
     ("LOCKGATE_GIFTABLE_ORIGINS", "purchase,", "purchase, promo, free_tier, gift"),
     ("LOCKGATE_SETTLE_EVERY_S", "0", "above 0"),
@@ -40,6 +41,7 @@ def test_every_variable_is_read() -> None:
             "LOCKGATE_LOCK_HOURS": "0.5",
             "LOCKGATE_HOLD_HOURS": "1",
             "LOCKGATE_CLEARING_HOURS": "0",
+            "LOCKGATE_COOL_OFF_HOURS": "2",
             "LOCKGATE_GIFTABLE_ORIGINS": "purchase, free_tier",
             "LOCKGATE_SETTLE_EVERY_S": "0.25",
         }
@@ -50,6 +52,7 @@ def test_every_variable_is_read() -> None:
         lock_s=1800,
         hold_s=3600,
         clearing_s=0,
+        cool_off_s=7200,
         giftable_origins=frozenset({"purchase", "free_tier"}),
         settle_every_s=0.25,
     )
