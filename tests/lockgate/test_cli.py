@@ -96,25 +96,17 @@ def test_a_stolen_account_from_the_command_line(lockgate: Run, service: str, tmp
     asked = ["orgs", "compromised", "acme", "--detail", "a call", "--author", "ann"]
     gift = send(1, keys["acme"]).json()["id"]
     assert "needs a time zone" in lockgate(*asked, "--since", "2026-11-01T00:00:00", status=1).stderr
-    assert "is no time" in lockgate(*asked, "--since", "noon", status=1).stderr
-    assert "is yet to come" in lockgate(*asked, "--since", "2999-01-01T00:00:00Z", status=1).stderr
-    assert "does not exist" in lockgate("orgs", "reports", "nosuch", status=1).stderr
-    assert lockgate("orgs", "reports", "acme").stdout == "acme was never reported\n"
     done = answer(lockgate(*asked, "--since", "2026-11-01T00:00:00Z", "--json"))
     assert [(one["id"], one["was"], one["now"]) for one in done["gifts"]] == [(gift, "pending", "held")]
     assert (done["keys_revoked"], done["gifts"][0]["case"]) == (1, done["case"])
     text = lockgate(*asked, "--since", "2026-11-01T00:00:00Z", "--return", "--keep-keys").stdout
     assert f"{gift}  held  returned" in text and "keys revoked: 0" in text
     listed = answer(lockgate("orgs", "reports", "acme", "--json"))["reports"]
-    assert [(one["author"], one["gifts"], one["case"]) for one in listed] == [
-        ("ann", "return", None),
-        ("ann", "hold", done["case"]),
-    ]
+    said = [(one["author"], one["gifts"], one["case"]) for one in listed]
+    assert said == [("ann", "return", None), ("ann", "hold", done["case"])]
     assert "until 20" in lockgate("orgs", "recover", "acme").stdout
-    assert "nothing to recover" in lockgate("orgs", "recover", "acme", status=1).stderr
     key = lockgate("orgs", "rotate", "acme").stdout.strip()
     assert send(2, key).json()["status"] == "held"
-    assert answer(lockgate("orgs", "rotate", "acme", "--json"))["keys_revoked"] == 1
 
 
 def test_a_running_gate_judges_by_what_is_activated(lockgate: Run, service: str, tmp_path: Path) -> None:
