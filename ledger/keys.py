@@ -23,8 +23,8 @@ async def rotate(
     """
     org = await lock_org(conn, org_id)
     revoked = await conn.fetch(store.SQL["api_keys_revoke"], org_id)
-    key = await issue_key(conn, role, name, org_id)
     row = await conn.fetchrow(store.SQL["org_cool_off"], org_id, org["now"] + timedelta(seconds=cool_off_s))
+    key = await issue_key(conn, role, name, org_id)
     until = stamp(row["cool_until"]) if row["cool_until"] > org["now"] else None
     told = {"keys_revoked": len(revoked), "role": role, "name": name, "cool_until": until}
     await append(conn, [Told("org.keys_rotated", org_id, author, told)])
