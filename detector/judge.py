@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
-from detector import cases, serving, store
+from detector import case_work, cases, serving, store
 from detector.activity import Activity
+from detector.case_work import Person
 from detector.contract import Left
 from detector.errors import PolicyMoved
 from detector.gift import Gift, Parties
@@ -130,6 +131,10 @@ class Detector:
     async def cases_of(self, conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, str]:
         """The case in which each of these gifts waits."""
         return {row["gift_id"]: row["case_id"] for row in await conn.fetch(store.SQL["cases_of"], gifts)}
+
+    async def note(self, conn: asyncpg.Connection, case: str, author: str, text: str) -> None:
+        """Write a note on a case; the caller's transaction has locked it, or locks nothing else any more."""
+        await case_work.note(conn, case, text, Person(author, lead=False))
 
     def fault(self) -> tuple[str, str] | None:
         """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""

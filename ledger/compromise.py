@@ -155,6 +155,9 @@ async def record(
     gifts = sorted([*done, *((row["id"], "settled", "settled") for row in settled)])
     head = name, claim.org, reach.now, claim.since, claim.author, claim.detail, claim.gifts, keys, case
     await conn.execute(store.SQL["compromise_report_add"], *head, *store.columns(gifts, 3))
+    if case is not None:
+        since = f"{claim.org} is reported as stolen since {stamp(claim.since)} ({name})"
+        await desk.note(conn, case, claim.author, f"{since}: {claim.detail}")
     await append(conn, told(name, claim, done, keys, case))
     return {
         "report": name,
