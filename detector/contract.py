@@ -68,9 +68,8 @@ class Sitting(Protocol):
     since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `let_go`
     comes before: of later looks that changed nothing, none is recorded. `stop` says that the ledger holds a gift
     whatever the verdict; `tell_desk` comes last, where there is `news`: what was held waits in a case, for `hold_s`
-    from `at` (or from its decision), what `left` leaves its own, and the cases
-    of gifts held earlier, `beside`, become one with that. `identity` is what the policy asks
-    of a sender's identity: the ledger, which alone knows that, keeps to it.
+    from `at` (or from its decision), what `left` leaves its own, and the cases in which gifts `beside` wait become one
+    with that. `identity` is what the policy asks of a sender's identity: the ledger, which alone knows it, keeps to it.
     """
 
     now: int
