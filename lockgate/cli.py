@@ -49,6 +49,7 @@ OWNED = {
     "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
     "endpoints": ("lockgate.endpoint_cli:app", "Webhooks: where events are brought to, and how that goes."),
     "relook": ("ledger.relook_cli:relook", "Say what news has still to be judged on waiting gifts."),
+    "orgs": ("lockgate.orgs_cli:app", "Stolen accounts: report, recover, replace keys."),
     "trace": ("ledger.trace_cli:trace", "Show where credits came from and went, through any chain of gifts."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }
