@@ -84,7 +84,7 @@ def diff(ctx: typer.Context, file: PolicyFile, as_json: AsJson = False) -> None:
         | {"fields": {field: {"old": old, "new": new} for field, (old, new) in one.fields.items()}}
         for one in changes
     ]
-    same = "the same limits, rules, identities, model, review and breaker"
+    same = "the same limits, rules, identity, model, review and breaker"
     lines = [line for one in changes for line in shown(one)] or [same]
     report({"generation": generation, "changes": shape}, as_json, "\n".join([head, *lines]))
 

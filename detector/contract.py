@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from detector.chain import Finding
 from detector.errors import PolicyMoved
 from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
@@ -27,6 +28,7 @@ __all__ = [
     "Books",
     "Budget",
     "Decision",
+    "Finding",
     "Flush",
     "Gift",
     "Hit",

@@ -105,9 +105,11 @@ def waive(hit: Hit, waived: Mapping[str, str]) -> Hit:
 
 
 def degraded(gift: Gift, now: int, reason: str, generation: int = 0) -> Decision:
-    """Law 5: whatever keeps us from judging holds the gift."""
-    hit = Hit("degraded", reason, Verdict.HOLD.word)
-    return Decision(gift, now, Verdict.HOLD, (hit,), (), generation)
+    """Law 5: whatever keeps us from judging holds the gift; what its ledger holds, that holds, too."""
+    hits = [Hit("degraded", reason, Verdict.HOLD.word)]
+    if gift.ledger_hold:
+        hits.append(Hit("ledger", gift.ledger_hold, Verdict.HOLD.word))
+    return Decision(gift, now, Verdict.HOLD, tuple(hits), (), generation)
 
 
 def turned_away(gift: Gift, now: int, reason: str, generation: int) -> Decision:

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from detector import case_terms, cases, silence
+from detector import case_terms, case_work, cases, silence
 from detector.activity import Activity
+from detector.case_work import Person
 from detector.contract import Judged, Left
 from detector.decide import SEVERITY, degraded
 from detector.gift import Decision, Gift, Hit, micros
@@ -100,6 +101,9 @@ class Ear:
 
     async def cases_of(self, conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, str]:
         return await cases.of(conn, gifts)
+
+    async def note(self, conn: asyncpg.Connection, case: str, author: str, text: str) -> None:
+        await case_work.note(conn, case, text, Person(author, lead=False))
 
     async def unjudged(self, conn: asyncpg.Connection | asyncpg.Pool, after: Mark | None, most: int) -> list[Mark]:
         return await silence.unjudged(conn, after, most)

@@ -69,7 +69,7 @@ ANY_IDENTITY: Final = IdentityTerms()
 
 def identity_of(found: Sequence[dict[str, Any]], faults: list[str]) -> IdentityTerms:
     """The [[identity]] tables of a policy file; their faults are noted."""
-    tables = sorted(asks for row in found if (asks := asks_of(row, faults)))
+    tables = sorted((asks for row in found if (asks := asks_of(row, faults))), key=lambda asks: asks.least)
     leasts = [one.least for one in tables]
     faults += [f"two [[identity]] tables begin at from = {one}" for one in sorted({*leasts}) if leasts.count(one) > 1]
     faults += [

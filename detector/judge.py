@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
-from detector import cases, serving, silence, store
+from detector import case_work, cases, serving, silence, store
 from detector.activity import Activity
 from detector.breaker import Tally
+from detector.case_work import Person
 from detector.contract import Left
 from detector.errors import PolicyMoved
 from detector.gift import Gift, Parties
@@ -142,6 +143,10 @@ class Detector:
     async def unjudged(self, conn: asyncpg.Connection | asyncpg.Pool, after: Mark | None, most: int) -> list[Mark]:
         """Held gifts that nobody judged, and that nobody has in hand; oldest first, from `after` on."""
         return await silence.unjudged(conn, after, most)
+
+    async def note(self, conn: asyncpg.Connection, case: str, author: str, text: str) -> None:
+        """Write a note on a case; the caller's transaction has locked it, or locks nothing else any more."""
+        await case_work.note(conn, case, text, Person(author, lead=False))
 
     def fault(self) -> tuple[str, str] | None:
         """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""

@@ -32,6 +32,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             "compromise:write",
             "endpoints:write",
             "endpoints:read",
+            "events:read",
         }
     ),
     "owner": frozenset({"transfers:write", "transfers:read", "balance:read", "compromise:write"}),
@@ -39,7 +40,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
     "service": frozenset({"score:write", "score:read", "labels:write"}),
     "analyst": frozenset({"cases:read", "cases:write", "lists:read"}),
     "lead": frozenset({"cases:read", "cases:write", "cases:assign", "lists:read", "lists:write"}),
-    "auditor": frozenset({"cases:read", "audit:read", "lists:read"}),
+    "auditor": frozenset({"cases:read", "events:read", "lists:read"}),
 }
 ORG_ROLES: Final = frozenset({"owner", "reader"})
 # Keys of these are people's: the name says who did what, and two names are two people (law 13).

@@ -79,7 +79,10 @@ def refusal(
         return "org_frozen", problem(403, "org_frozen", "sending is frozen for this org; ask the platform's support")
     if not asks.met(sender.identity, sender.identity_at, now):
         stands = stands_at(sender.identity, sender.identity_at)
-        detail = f"a gift of {request.amount} micro-credits needs {asks.words}; this org {stands}: verify it first"
+        detail = (
+            f"a gift of {request.amount} micro-credits needs {asks.words}; this org {stands}: verify it, then send "
+            "with a new key"
+        )
         return "identity_required", problem(403, "identity_required", detail)
     if recipient.frozen:
         detail = f"recipient {request.recipient!r} cannot receive gifts at present"

@@ -157,6 +157,9 @@ async def record(
     gifts = sorted([*done, *((row["id"], "settled", "settled") for row in settled)])
     head = name, claim.org, reach.now, claim.since, claim.author, claim.detail, claim.gifts, len(keys), case
     await conn.execute(store.SQL["compromise_report_add"], *head, *store.columns(gifts, 3))
+    if case is not None:
+        since = f"{claim.org} is reported as stolen since {stamp(claim.since)} ({name})"
+        await desk.note(conn, case, claim.author, f"{since}: {claim.detail}")
     gone = [events.key_told("key.revoked", key["hash"], key, claim.author) for key in keys]
     await append(conn, [*told(name, claim, done, len(keys), case), *gone])
     return {

@@ -33,6 +33,7 @@ ENDPOINTS_AT_ONCE: Final = 32
 CONNECTIONS: Final = 2  # of the pool that the gate lives on
 POSTS_AT_ONCE: Final = 8  # to one endpoint
 BATCH: Final = 100  # events of one turn
+LANE: Final = 20  # of one subject, of those that wait
 SPAN: Final = 5_000  # of the log that one turn looks through for events that are wanted
 # An endpoint that so many subjects fail at is offered nothing new; what waits is tried again, each at its time.
 MOST_FAILING: Final = 100
@@ -129,7 +130,7 @@ class Deliverer:
         """How far the cursor goes in this turn, and what the endpoint is to have: what waits, then what is new."""
         key, upto = endpoint["id"], endpoint["upto"]
         async with self.turnstile, self.pool.acquire() as conn:
-            dues = await conn.fetch(store.SQL["endpoint_due"], key, endpoint["now"], BATCH)
+            dues = await conn.fetch(store.SQL["endpoint_due"], key, endpoint["now"], BATCH, LANE)
             most = BATCH - len(dues)
             if endpoint["open"] and most and endpoint["head"] > upto:
                 until = min(upto + SPAN, endpoint["head"])

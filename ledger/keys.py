@@ -24,8 +24,8 @@ async def rotate(
     """
     org = await lock_org(conn, org_id)
     revoked = await conn.fetch(store.SQL["api_keys_revoke"], org_id)
-    key, made = await enter_key(conn, role, name, org_id, author)
     row = await conn.fetchrow(store.SQL["org_cool_off"], org_id, org["now"] + timedelta(seconds=cool_off_s))
+    key, made = await enter_key(conn, role, name, org_id, author)
     until = stamp(row["cool_until"]) if row["cool_until"] > org["now"] else None
     told = {"keys_revoked": len(revoked), "role": role, "name": name, "cool_until": until}
     gone = [key_told("key.revoked", one["hash"], one, author) for one in revoked]

@@ -21,6 +21,7 @@ import detector.api
 import detector.case_api
 import detector.explain_api
 import detector.list_api
+import detector.log_api
 import ledger.api
 import ledger.compromise_api
 import ledger.endpoint_api
@@ -328,6 +329,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
         app.include_router(ledger.api.router(works.pool, access, works.apart.house, settings.lock_s))
     # Held gifts of a ledger alone wait at its own desk: a release moves its credits.
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))
+    app.include_router(detector.log_api.router(works.pool, allow))
     app.include_router(ledger.endpoint_api.router(works.pool, access, settings.webhooks))
     if settings.only != "ledger":
         app.include_router(detector.list_api.router(works.pool, allow))

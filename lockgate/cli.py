@@ -41,13 +41,15 @@ OWNED = {
     "history": ("training.history_cli:app", "Write the recorded gifts as a history file."),
     "drift": ("training.drift_cli:drift", "Compare recent gifts with those that a model learned from."),
     "verify": (
-        "detector.verify_cli:verify",
+        "lockgate.verify:verify",
         "Check that the event log is what was appended, and records agree with it.",
     ),
     "breaker": ("detector.breaker_cli:breaker", "Say whether a mass of blocks is being held instead, and why."),
+    "events": ("detector.log_cli:app", "Read, follow and prove the event log."),
     "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
     "endpoints": ("lockgate.endpoint_cli:app", "Webhooks: where events are brought to, and how that goes."),
     "relook": ("ledger.relook_cli:relook", "Say what news has still to be judged on waiting gifts."),
+    "orgs": ("lockgate.orgs_cli:app", "Stolen accounts: report, recover, replace keys."),
     "trace": ("ledger.trace_cli:trace", "Show where credits came from and went, through any chain of gifts."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }

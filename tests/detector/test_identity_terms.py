@@ -30,6 +30,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
         (asks(0, "basic").replace("a test", " "), "say in description why"),
         (asks(0, "basic") + "max_ag = 1\n", "unknown field 'max_ag'; did you mean 'max_age'?"),
         (asks(5, "basic") + asks(5, "full"), "two [[identity]] tables begin at from = 5"),
+        (asks(5, "basic") + asks(5, "basic", "1d"), "two [[identity]] tables begin at from = 5"),
         (asks(0, "full") + asks(9, "basic"), "identity from 9 asks for 'basic', which is less than 'full' from 0"),
         (asks(9, "none"), "identity from 9 asks for 'none', which is less than 'basic' from 0"),
         ("identity = 3\n" + GOOD, "'identity' must be written as [[identity]] tables"),

@@ -13,7 +13,7 @@ import pytest
 from detector.contract import Told, append
 from ledger import endpoint_work as work
 from ledger import store
-from ledger.delivery import BATCH, MOST_FAILING, Deliverer
+from ledger.delivery import BATCH, LANE, MOST_FAILING, Deliverer
 from ledger.endpoints import DAY_S, Terms
 from tests.receiver import OK, receiver, reply
 from tests.support import House, gather
@@ -138,6 +138,35 @@ async def test_a_failing_event_holds_up_its_own_subject_and_no_other(post: Post)
         assert (await post.show(key))["waiting"] == 0
         rows = await post.house.pool.fetch(store.SQL["deliveries"], key, None, one, True, 10)
         assert [(row["attempt"], row["status"], row["excerpt"]) for row in rows] == [(1, 500, "no  such thing")]
+
+
+async def test_a_subject_of_which_much_waits_does_not_crowd_out_the_others(post: Post) -> None:
+    refused, says = refusing("much", "little")
+    async with receiver(says) as there:
+        await post.add(there.url)
+        await post.append(*["much"] * 60, "little")
+        await post.bring()
+        refused.clear()
+        there.got.clear()
+        await post.append("new")
+        await post.deliverer.deliver_due(await post.now() + timedelta(hours=1.1))
+        counts = [len(there.seqs(subject)) for subject in ("much", "little", "new")]
+        assert counts == [LANE, 1, 1]
+        await post.bring(2 * 3600)
+        assert there.seqs("much") == sorted(there.seqs("much")) and len(there.seqs("much")) == 60
+
+
+async def test_what_waits_goes_to_a_new_url_at_once(post: Post) -> None:
+    async with receiver(lambda got: reply(503, headers="Retry-After: 9999\r\n")) as old, receiver() as new:
+        key, _ = await post.add(old.url)
+        (seq,) = await post.append("tr_1")
+        await post.bring()
+        await post.act(work.change, key, "test", description="the same place")
+        await post.bring(1)
+        assert len(old.got) == 1
+        await post.act(work.change, key, "test", url=new.url)
+        await post.bring(1)
+        assert (len(old.got), new.seqs()) == (1, [seq])
 
 
 async def test_whatever_fails_at_random_ends_delivered_in_order_for_each_subject(post: Post) -> None:

@@ -230,7 +230,7 @@ async def test_every_act_leaves_its_events_by_whom_it_was_and_one_that_fails_lea
             rows = await house.pool.fetch("select * from log.events where seq > $1 order by seq", seq)
             assert [f"{one['kind']} {one['actor']}" for one in rows] == left, name
             assert len({one["link"] for one in rows}) <= 1, f"{name} made more than one link"
-        async with house.pool.acquire() as conn:
+        async with house.pool.acquire() as conn, conn.transaction(isolation="repeatable_read"):
             assert (await walk(conn)).findings == []
         everything = " ".join(one["subject"] + one["body"] for one in await told(house))
         assert stage.names["key"] not in everything and "lg_" not in everything, "a secret is never told"

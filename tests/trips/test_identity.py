@@ -97,7 +97,11 @@ async def test_settlement_asks_it_again_of_the_settling_moment(house: House) -> 
 
 
 TOLD = [
-    ("none", None, "needs an identity verified as full within the last 1h; this org has no verified identity: verify"),
+    (
+        "none",
+        None,
+        "verified as full within the last 1h; this org has no verified identity: verify it, then send",
+    ),
     ("basic", 0, "verified as full within the last 1h; this org is verified as basic since 20"),
     ("full", 7200, "verified as full within the last 1h; this org is verified as full since 20"),
 ]

@@ -228,6 +228,7 @@ async def test_the_way_back(trip: Trip) -> None:
     lead = await seat(trip.door, house.pool, "lee", "lead")
     waits = (await trip.send(41)).json()["id"]
     case = (await trip.report(since)).json()["case"]
+    assert "since 20" in (await lead.file(case))["notes"][0]["text"], "who rules reads what the owner said"
 
     async def sends(amount: int = 1, sender: str = "acme", to: str = "globex") -> Any:
         told = await trip.send(amount, sender, to)
