@@ -22,8 +22,6 @@ UVICORN = [
     "127.0.0.1",
     "--loop",
     "uvloop",
-    "--http",
-    "httptools",
     "--no-access-log",
     "--log-level",
     "warning",
@@ -40,16 +38,16 @@ def application(dsn: str, workers: int, profile: Path | None = None) -> Iterator
     """The real application on a database, at its default settings; yields its port and process."""
     port = free_port()
     module = ["bench.profiled", str(profile.resolve())] if profile else ["uvicorn"]
-    command = [*module, "lockgate.app:create", "--factory", *served_at(port, workers)]
+    command = [*module, "lockgate.app:create", "--factory", *served_at(port, workers), "--http", "lockgate.wire:Wire"]
     with running(command, port, "/healthz", {"DATABASE_URL": dsn}) as process:
         yield port, process
 
 
 @contextmanager
 def noop(workers: int) -> Iterator[Served]:
-    """The empty endpoint, served as the application is."""
+    """The empty endpoint, served as uvicorn serves any application."""
     port = free_port()
-    command = ["uvicorn", "bench.noop:app", *served_at(port, workers)]
+    command = ["uvicorn", "bench.noop:app", *served_at(port, workers), "--http", "httptools"]
     with running(command, port, "/openapi.json") as process:
         yield port, process
 

@@ -72,6 +72,11 @@ class Access:
         actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
         return actor or await self.look_up(name)
 
+    def remembered(self, authorization: str | None, scope: str) -> Actor | None:
+        """The actor if the key is remembered and has the scope; None means: ask `actor`. Raises as `actor` does."""
+        actor = self.known.get(digest(bearer(authorization))) if time.monotonic() < self.trusted_until else None
+        return actor if actor is not None and scope in ROLES.get(actor.role, ()) else None
+
     async def reader(self, authorization: str | None, widely: str, narrowly: str) -> str | None:
         """None for a key with the scope `widely`; for one that has `narrowly` alone, whose it is.
 

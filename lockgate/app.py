@@ -44,6 +44,7 @@ from lockgate import postgres
 from lockgate.config import Settings
 from lockgate.front import MOST_BODY, Front
 from lockgate.group_commit import PASSING, GroupCommit, Unavailable
+from lockgate.wire import ShortWay
 
 log = logging.getLogger(__name__)
 CONNECTIONS = 10
@@ -181,7 +182,7 @@ def build(settings: Settings) -> Front:
     """An application whose works start and stop with it, and whose routes are made of them."""
 
     @asynccontextmanager
-    async def lifespan(app: Front) -> AsyncIterator[None]:
+    async def lifespan(app: Front) -> AsyncIterator[dict[str, Any]]:
         if settings.database_url is None:
             raise RuntimeError("DATABASE_URL is not set; start with 'lockgate serve', which sets it for its workers")
         pool = await postgres.pool(settings.database_url, size=CONNECTIONS)
@@ -189,7 +190,6 @@ def build(settings: Settings) -> Front:
         async with pool.acquire() as conn:
             await works.detector.refresh(conn)
         add_routes(app, works, settings)
-        app.open_direct()
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
@@ -199,7 +199,7 @@ def build(settings: Settings) -> Front:
         ]  # fmt: skip
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
-            yield
+            yield {"short_way": short_way(app, works)}
         finally:
             for task in tasks:
                 task.cancel()
@@ -209,6 +209,18 @@ def build(settings: Settings) -> Front:
     app = Front(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False, max_body_size=MOST_BODY)
     add_problems(app)
     return app
+
+
+def short_way(app: Front, works: Works) -> ShortWay:
+    """How a gift that is sent alone passes the framework by, where the protocol knows of it (`lockgate.wire`)."""
+    path = f"{ledger.api.PREFIX}/transfer"
+    asked = Request({"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []})
+
+    async def translate(error: Exception) -> Answer:
+        response = await app.translate(asked, error)
+        return Answer(response.status_code, bytes(response.body))
+
+    return ShortWay(path.encode(), ledger.api.short_way(works.access, works.send), translate)
 
 
 def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:

@@ -162,7 +162,7 @@ def run(listener: socket.socket, workers: int) -> None:
         factory=True,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http="lockgate.wire:Wire",
         lifespan="on",
         ws="none",
         access_log=False,

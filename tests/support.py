@@ -316,6 +316,7 @@ class Worker:
         self.log = self.path.with_suffix(".log")
         calm = {"LOCKGATE_SETTLE_EVERY_S": "3600", "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "uvicorn", "lockgate.app:create", "--factory", "--no-access-log"]
+        command += ["--http", "lockgate.wire:Wire"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "--uds", str(self.path)],

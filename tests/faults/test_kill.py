@@ -164,7 +164,8 @@ async def test_cutting_every_database_session_under_load_loses_and_doubles_nothi
         senders = [asyncio.create_task(sender()) for _ in range(16)]
         async with house.pool.acquire() as conn:
             for after in (2, 30, 60, 90):
-                await until(lambda after=after: len(load.acknowledged) >= after)  # type: ignore[misc]
+                # What a slow machine could not send again in time is unclear, and may stay so until the end.
+                await until(lambda after=after: len(load.acknowledged) + len(load.unclear) >= after)  # type: ignore[misc]
                 await conn.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity "
                     "where datname = current_database() and pid <> pg_backend_pid()"

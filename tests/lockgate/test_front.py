@@ -1,4 +1,4 @@
-"""The sending routes answer ahead of the middleware as they would behind it."""
+"""The sending routes on the framework's way: bodies out of bounds, bodies of unsaid length, faults."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ async def test_a_body_of_unsaid_length_is_read_all_the_same(house: House) -> Non
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_fault_is_a_500_problem_and_noted(
-    house: House, path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_fault_is_a_500_problem(house: House, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
@@ -47,4 +45,3 @@ async def test_a_fault_is_a_500_problem_and_noted(
     async with open_door(house.dsn) as door:
         told: httpx.Response = await door.post(path, headers={**key, "Idempotency-Key": "k"}, content=b"{}")
     assert (told.status_code, told.json()["code"]) == (500, "fault")
-    assert "a fault of ours" in caplog.text
