@@ -29,7 +29,7 @@ from detector.log import Event, Link, event_hash, link_hash
 from detector.store import SQL
 
 FORMAT: Literal["lockgate proof 1"] = "lockgate proof 1"
-MOST_EVENTS = 1_000_000  # between the subject's first and the checkpoint: 67 bytes each
+MOST_EVENTS = 1_000_000  # between the subject's first and the checkpoint: 72 bytes each in the file
 
 
 class ProvedEvent(Struct, forbid_unknown_fields=True):
