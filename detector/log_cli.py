@@ -63,7 +63,7 @@ def listing(
     for one in found.events:
         typer.echo(line(one))
     more = f"more with --after {found.next}" if found.next < found.head.seq else "no more at present"
-    typer.echo(f"{len(found.events)} of {found.head.seq:,} events; {more}")
+    typer.echo(f"{len(found.events):,} of {found.head.seq:,} events; {more}")
 
 
 @app.command()

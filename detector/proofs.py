@@ -74,7 +74,8 @@ class Proof(Struct, forbid_unknown_fields=True):
         return self.links[-1]
 
     def __str__(self) -> str:
-        return f"{len(self.events)} events of {self.subject}, up to event {self.head.last_seq}, link {self.head.id}"
+        events = "1 event" if len(self.events) == 1 else f"{len(self.events)} events"
+        return f"{events} of {self.subject}, up to event {self.head.last_seq}, link {self.head.id}"
 
 
 async def prove(conn: asyncpg.Connection, subject: str, upto: Checkpoint | None = None) -> Proof:
