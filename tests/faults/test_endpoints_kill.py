@@ -21,6 +21,7 @@ from tests.receiver import ReceiverProcess
 from tests.support import House, Worker
 
 SUBJECTS = 12
+SESSIONS = "select pid from pg_stat_activity where datname = current_database() and backend_type = 'client backend'"
 # A lease is waited for after each kill of a worker: see `expire`.
 ENVIRON = {
     "LOCKGATE_WEBHOOK_PRIVATE": "allow",
@@ -49,10 +50,14 @@ async def expire(house: House) -> None:
     await house.pool.execute("update ledger.endpoints set leased_until = clock_timestamp() where lease is not null")
 
 
-async def arrived(there: ReceiverProcess, number: int, most_s: float = 120) -> None:
+async def arrived(house: House, there: ReceiverProcess, number: int, most_s: float = 120) -> None:
     deadline = time.monotonic() + most_s
     while len(there.events()) < number:
-        assert time.monotonic() < deadline, (len(there.events()), number)
+        if time.monotonic() > deadline:
+            states = ("endpoints", "undelivered")
+            found = [await house.pool.fetch(f"select * from ledger.{name} limit 50") for name in states]
+            last = await house.pool.fetch("select * from ledger.deliveries order by id desc limit 10")
+            raise AssertionError((len(there.events()), number, found, last))
         await asyncio.sleep(0.1)
 
 
@@ -78,6 +83,7 @@ async def test_whoever_is_killed_every_event_is_kept_once_and_in_order(
     draw = random.Random(rounds)
     there = ReceiverProcess(tmp_path, "", trouble=0.05)
     await endpoint(house, there)
+    ours = [row[0] for row in await house.pool.fetch(SESSIONS)]
     there.start()
     workers = [Worker(house.dsn, tmp_path, **ENVIRON) for _ in range(2)]
     try:
@@ -86,18 +92,21 @@ async def test_whoever_is_killed_every_event_is_kept_once_and_in_order(
         for number in range(rounds):
             before = len(there.events())
             await tell_many(house, draw, 120)
-            await arrived(there, before + draw.randint(1, 60))
+            await arrived(house, there, before + draw.randint(1, 60))
             there.kill()
+            theirs = [row[0] for row in await house.pool.fetch(SESSIONS) if row[0] not in ours]
             if number % 2:
                 victim = workers.pop(draw.randrange(2))
                 victim.kill()
                 workers.append(Worker(house.dsn, tmp_path, **ENVIRON))
+            else:
+                await house.pool.fetch("select pg_terminate_backend(pid) from unnest($1::integer[]) as pid", theirs)
             await tell_many(house, draw, 20)
             await asyncio.sleep(draw.random() * 0.3)
             there.start()
             await expire(house)
         total = await house.pool.fetchval("select count(*) from log.events where kind = 'transfer.settled'")
-        await arrived(there, total)
+        await arrived(house, there, total)
         await each_once_and_in_order(house, there)
         shown = work.view((await house.pool.fetch("select *, upto as head from ledger.endpoints"))[0])
         assert shown["enabled"]
@@ -123,7 +132,7 @@ async def test_a_deliverer_killed_between_the_posts_and_their_record_posts_them_
         # the turn may claim and read, and waits only when it records
         await blocker.execute("lock table ledger.deliveries in exclusive mode")
         await tell(house, [f"tr_{number % SUBJECTS}" for number in range(30)])
-        await arrived(there, 30)
+        await arrived(house, there, 30)
         worker.kill()
         await stop.rollback()
         assert await house.pool.fetchval("select count(*) from ledger.deliveries") == 0
