@@ -22,7 +22,7 @@ from tests.support import House, Worker
 
 SUBJECTS = 12
 SESSIONS = "select pid from pg_stat_activity where datname = current_database() and backend_type = 'client backend'"
-# A lease is waited for after each kill of a worker: see `expire`.
+# A lease is waited for after each kill of a worker: see `let_time_pass`.
 ENVIRON = {
     "LOCKGATE_WEBHOOK_PRIVATE": "allow",
     "LOCKGATE_WEBHOOK_RETRY_S": "0.05",
@@ -45,9 +45,12 @@ async def tell_many(house: House, draw: random.Random, number: int) -> None:
         number -= some
 
 
-async def expire(house: House) -> None:
-    """The lease that a killed worker left ends now instead of within a minute."""
-    await house.pool.execute("update ledger.endpoints set leased_until = clock_timestamp() where lease is not null")
+async def let_time_pass(house: House) -> None:
+    """The lease that a killed worker left ends now instead of within a minute, and what waits is due."""
+    async with house.pool.acquire() as conn, conn.transaction():
+        await conn.execute("update ledger.endpoints set leased_until = clock_timestamp() where lease is not null")
+        await conn.execute("update ledger.undelivered set next_at = clock_timestamp() where next_at is not null")
+        await conn.execute("update ledger.endpoints set due_at = clock_timestamp() where due_at is not null")
 
 
 async def arrived(house: House, there: ReceiverProcess, number: int, most_s: float = 120) -> None:
@@ -104,7 +107,7 @@ async def test_whoever_is_killed_every_event_is_kept_once_and_in_order(
             await tell_many(house, draw, 20)
             await asyncio.sleep(draw.random() * 0.3)
             there.start()
-            await expire(house)
+            await let_time_pass(house)
         total = await house.pool.fetchval("select count(*) from log.events where kind = 'transfer.settled'")
         await arrived(house, there, total)
         await each_once_and_in_order(house, there)
@@ -136,7 +139,7 @@ async def test_a_deliverer_killed_between_the_posts_and_their_record_posts_them_
         worker.kill()
         await stop.rollback()
         assert await house.pool.fetchval("select count(*) from ledger.deliveries") == 0
-        await expire(house)
+        await let_time_pass(house)
         worker = Worker(house.dsn, tmp_path, **ENVIRON)
         while await house.pool.fetchval("select count(*) from ledger.deliveries where outcome = 'delivered'") < 30:
             await asyncio.sleep(0.05)
