@@ -15,6 +15,7 @@ from detector import list_work
 from detector.case_shapes import Listed
 from detector.judge import Detector
 from ledger import news as news_module
+from ledger import relook_cli
 from ledger.gate import Gate
 from ledger.news import News, standing
 from tests.support import CREDIT, NEVER_FIRES, House, again, gather, open_house, rule
@@ -231,3 +232,25 @@ async def test_no_news_makes_milder(house: House, seed: int) -> None:
             ranks[gift] = now
     assert len(set(ranks.values())) > 1, ranks
     await house.reconcile()
+
+
+async def test_it_is_told_what_is_left_to_do_and_who_keeps_it_waiting(house: House) -> None:
+    a = await house.org(amount=10)
+    for _ in range(2):
+        await house.sent(a, await house.org(), 1)
+    await house.catch_up()
+    async with house.pool.acquire() as writer, house.pool.acquire() as conn:
+        assert relook_cli.lines(await relook_cli.read(conn)) == ["nothing is to be judged again"]
+        open_one = writer.transaction()
+        await open_one.start()
+        await writer.execute("select pg_current_xact_id()")
+        await house.activate(HOLDS)
+        news = News(house.works.relook)
+        assert await news.hear() and await news.hear()
+        shape = await relook_cli.read(conn)
+        assert (shape["news"], shape["gifts"], shape["of"]) == (1, 0, {})
+        assert shape["waits_for"]["process"] == writer.get_server_pid()
+        assert "not taken up yet" in relook_cli.lines(shape)[0] and len(relook_cli.lines(shape)) == 2
+        await open_one.commit()
+        assert not await news.hear()
+        assert relook_cli.lines(await relook_cli.read(conn)) == ["2 gifts to be judged again: policy"]
