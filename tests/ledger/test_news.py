@@ -32,8 +32,8 @@ class Slow:
     read: asyncio.Event
     go: asyncio.Event
 
-    async def gather(self, conn: Any, gifts: Any, *, at: int | None = None) -> Any:
-        sitting = await self.judge.gather(conn, gifts, at=at)
+    async def gather(self, conn: Any, gifts: Any, **more: Any) -> Any:
+        sitting = await self.judge.gather(conn, gifts, **more)
         self.read.set()
         await self.go.wait()
         return sitting
@@ -178,11 +178,11 @@ async def test_a_gift_that_cannot_be_judged_makes_way(house: House, monkeypatch:
     judge, broken = house.works.detector.gather, gifts[2]
     where = {"sender": a}
 
-    async def failing(conn: Any, parties: Any, *, at: int | None = None) -> Any:
+    async def failing(conn: Any, parties: Any, **more: Any) -> Any:
         found = list(parties)
         if any(one.recipient == where["recipient"] for one in found):
             raise ValueError("a test")
-        return await judge(conn, found, at=at)
+        return await judge(conn, found, **more)
 
     where["recipient"] = (await house.transfer(broken))["recipient"]
     await house.activate(HOLDS)
