@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 10
 MOST_FAILED = 20
 WATCH_EVERY_S = 1.0
-UNSETTLED_S = 0.05  # how long news waits before it is asked again whether all who do not know it have ended
+UNSETTLED_S = 0.05  # how soon it is asked again whether all who do not know of news have ended; then twice as late
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers", "ledger.questions",
@@ -153,7 +153,7 @@ class Works:
 
     async def look_again_for_ever(self, every_s: float) -> None:
         """Judge again what news touches; a fault is logged and tried again, and holds up nothing else."""
-        news, failed = News(self.relook), False
+        news, failed, wait_s = News(self.relook), False, UNSETTLED_S
         while True:
             pause_s = every_s
             try:
@@ -161,9 +161,10 @@ class Works:
                     await news.set_aside()
                     failed = False
                 waits = await news.hear()
+                wait_s = min(2 * wait_s, every_s) if waits else UNSETTLED_S
                 looked = await news.work()
                 await self.watch_between(looked)
-                pause_s = 0 if looked else UNSETTLED_S if waits else every_s
+                pause_s = 0 if looked else wait_s if waits else every_s
             except PolicyMoved:
                 pause_s = 0
             except PASSING as error:
