@@ -138,6 +138,35 @@ def desk(
         fail("; ".join(told["faults"]))
 
 
+@app.command("relook")
+def looking_again(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few gifts, to see that it runs.")] = False,
+    gifts: Annotated[int | None, typer.Option(min=1, help="How many gifts wait in the lock.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the application.")] = 2,
+    model: Annotated[
+        Path | None, typer.Option(help="The artifact that judges; else the shipped or a small one.")
+    ] = None,
+    profile: Annotated[Path | None, typer.Option(help="Judge in this process, and write a cProfile here.")] = None,
+    orgs: Annotated[int | None, typer.Option(min=2, hidden=True)] = None,
+) -> None:
+    """News that touches 100,000 waiting gifts: how long until all of them are judged again."""
+    from bench import relook
+
+    plan = replace(relook.QUICK if quick else relook.Plan(), workers=workers, profile=profile)
+    plan = replace(plan, gifts=gifts or plan.gifts, orgs=orgs or plan.orgs)
+    told = sure(lambda: relook.measure(plan, model, progress(time.monotonic())))
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        for name, one in told.items():
+            print(f"{name}: {one}")
+    if profile:
+        pstats.Stats(str(profile), stream=sys.stderr).sort_stats("tottime").print_stats(FUNCTIONS)
+    if told["faults"]:
+        fail("; ".join(told["faults"]))
+
+
 def sure(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The report, or exit status 1 with what kept it from being measured."""
     exit_on_sigterm()

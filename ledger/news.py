@@ -22,12 +22,15 @@ MOST_NEWS = 1_000
 
 
 class Standing(NamedTuple):
-    """What is still to be done: news that is not taken up yet, gifts that are listed, and since when."""
+    """What is still to be done: news that is not taken up yet, gifts that are listed, and since when; and the process
+    of the oldest transaction that news waits for, with its start."""
 
     news: int
     news_since: datetime | None
     gifts: int
     gifts_since: datetime | None
+    writer: int | None
+    writing_since: datetime | None
 
 
 class News:

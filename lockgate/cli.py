@@ -44,6 +44,7 @@ OWNED = {
     ),
     "review": ("detector.review.cli:app", "The analyst's desk: read and rule on what is held."),
     "orgs": ("lockgate.orgs_cli:app", "Stolen accounts: report, recover, replace keys."),
+    "relook": ("ledger.relook_cli:relook", "Say what news has still to be judged on waiting gifts."),
     "trace": ("ledger.trace_cli:trace", "Show where credits came from and went, through any chain of gifts."),
     "bench": ("bench.cli:app", "Measure the gate against pgbench and an empty endpoint."),
 }

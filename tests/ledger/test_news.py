@@ -199,7 +199,7 @@ async def test_a_gift_that_cannot_be_judged_makes_way(house: House, monkeypatch:
     assert done == 3
     assert [(await house.transfer(one))["status"] for one in gifts] == ["held", "held", "pending", "held"]
     async with house.pool.acquire() as conn:
-        assert await standing(conn) == (0, None, 0, None)
+        assert (await standing(conn))[:4] == (0, None, 0, None)
 
 
 @pytest.mark.parametrize("seed", range(3))
