@@ -64,5 +64,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@# the lock is complete, so nothing is to be resolved; modules are compiled when they are first used
 	@$(PIP) install --no-deps --no-compile --require-hashes --requirement requirements.lock
 	@echo "installing lockgate itself"
-	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-compile --no-build-isolation --editable .
+	@# meanwhile: what learning compiles for this processor, which its first use would wait for
+	@$(BIN)/python -m training.ready & \
+	    PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-compile --no-build-isolation --editable . && wait
 	@touch $@

@@ -77,6 +77,9 @@ def shadowing(
     quick: Annotated[bool, typer.Option("--quick", help="One short round, to see that it runs.")] = False,
     rounds: Annotated[int | None, typer.Option(min=1, help="How many pairs of laps.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="How long each lap is measured.")] = None,
+    pace: Annotated[
+        float | None, typer.Option(min=1, help="Gifts a second; else, a quarter of what the gate can take.")
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="The artifact in both roles; else the shipped or a small one.")
     ] = None,
@@ -85,13 +88,40 @@ def shadowing(
     """What a challenger that sleeps five seconds a call costs the gifts: latencies with it over without, at a pace."""
     from bench.shadow import measure as pairs
 
-    plan = replace(FULL, rounds=rounds or (1 if quick else 12), seconds=seconds or (1.0 if quick else 8.0), orgs=orgs)
+    plan = replace(FULL, rounds=rounds or (1 if quick else 48), seconds=seconds or (1.0 if quick else 3.0), orgs=orgs)
+    plan = replace(plan, pace=pace)
     told = sure(lambda: pairs(plan, model, progress(time.monotonic())))
     if as_json:
         print(json.dumps(told, indent=2))
     else:
-        for name, one in told["spread"].items():
-            print(f"{name}: {one['median']:.3f} ({one['min']:.3f} to {one['max']:.3f})")
+        for name, one in told["interval"].items():
+            print(f"{name}: {told[name]:.3f}" + (f" ({one[0]:.3f} to {one[1]:.3f})" if one else ""))
+        print(f"shadowing used {told['mechanism']['share_of_cores']:.2%} of the cores")
+        print(f"load of the machine: {told['load'][0]}")
+    if told["faults"]:
+        fail("; ".join(told["faults"]))
+
+
+@app.command()
+def history(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[HISTORY]", help="A history, or a glob in quotes; else, one is simulated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small history, to see that it runs.")] = False,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many fresh processes.")] = None,
+) -> None:
+    """The features of a whole history, gifts a second: a fresh process's first call, and its next ones."""
+    from bench import history as over
+
+    size = {"orgs": 200, "days": 20} if quick else {}
+    told = sure(lambda: over.measure(source, rounds or (1 if quick else 5), progress(time.monotonic()), **size))
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        for kind, one in told["gifts_per_s"].items():
+            print(f"{kind}: {one['median']:,} gifts/s ({one['min']:,} to {one['max']:,})")
+        print(f"load of the machine: {told['load'][0]}")
     if told["faults"]:
         fail("; ".join(told["faults"]))
 
@@ -134,6 +164,35 @@ def desk(
     else:
         for name, one in told.items():
             print(f"{name}: {one}")
+    if told["faults"]:
+        fail("; ".join(told["faults"]))
+
+
+@app.command("relook")
+def looking_again(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few gifts, to see that it runs.")] = False,
+    gifts: Annotated[int | None, typer.Option(min=1, help="How many gifts wait in the lock.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the application.")] = 2,
+    model: Annotated[
+        Path | None, typer.Option(help="The artifact that judges; else the shipped or a small one.")
+    ] = None,
+    profile: Annotated[Path | None, typer.Option(help="Judge in this process, and write a cProfile here.")] = None,
+    orgs: Annotated[int | None, typer.Option(min=2, hidden=True)] = None,
+) -> None:
+    """News that touches 100,000 waiting gifts: how long until all of them are judged again."""
+    from bench import relook
+
+    plan = replace(relook.QUICK if quick else relook.Plan(), workers=workers, profile=profile)
+    plan = replace(plan, gifts=gifts or plan.gifts, orgs=orgs or plan.orgs)
+    told = sure(lambda: relook.measure(plan, model, progress(time.monotonic())))
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        for name, one in told.items():
+            print(f"{name}: {one}")
+    if profile:
+        pstats.Stats(str(profile), stream=sys.stderr).sort_stats("tottime").print_stats(FUNCTIONS)
     if told["faults"]:
         fail("; ".join(told["faults"]))
 

@@ -35,7 +35,8 @@ DRAIN_S = 30.0
 
 class Load(Struct, frozen=True):
     """What to send. `senders` are pairs of org and API key; `gifts` above 1 sends batches of so many; with a `pace`,
-    so many requests a second in all.
+    so many requests a second in all; `each` also tells of every answered request when it was due and how long it
+    waited.
     """
 
     port: int
@@ -49,15 +50,20 @@ class Load(Struct, frozen=True):
     gifts: int = 1
     context: bool = False
     pace: float | None = None
+    each: bool = False
 
 
 class Told(Struct, frozen=True):
-    """What came back: gifts a second that were told 2xx while measuring, and all answers by status."""
+    """What came back: gifts a second that were told 2xx while measuring, and all answers by status. `due` is by the
+    system's monotonic clock, so that another process can tell what was on then; both it and `waited` are nanoseconds.
+    """
 
     rate: float
     answers: dict[str, int]
     latency: dict[str, float]
     cpu_s: float
+    due: list[int] = []
+    waited: list[int] = []
 
 
 def message_end(seen: bytes) -> int | None:
@@ -127,7 +133,8 @@ class Tally:
         self.stop = self.start + round(load.seconds * 1e9)
         self.answers: Counter[str] = Counter()
         self.good = 0
-        self.latencies = array("q")
+        self.each, self.latencies = load.each, array("q")
+        self.dues, self.waited = array("q"), array("q")
 
     def turn(self) -> int:
         """When the next request is due: now, or one step after the last."""
@@ -142,6 +149,9 @@ class Tally:
         for status, gifts in statuses(answer, self.gifts).items():
             self.answers[status] += gifts
             good += gifts if status[0] == "2" else 0
+        if self.each:
+            self.dues.append(sent)
+            self.waited.append(now - sent)
         if self.start <= now <= self.stop:
             self.good += good
             self.latencies.append(now - sent)
@@ -224,7 +234,8 @@ async def run(load: Load) -> Told:
             connection.transport.abort()
     await asyncio.gather(*late)
     used_s = time.process_time() - began_s
-    return Told(tally.good / load.seconds, dict(tally.answers), latency(tally.latencies), used_s)
+    each = tally.dues.tolist(), tally.waited.tolist()
+    return Told(tally.good / load.seconds, dict(tally.answers), latency(tally.latencies), used_s, *each)
 
 
 def latency(latencies: Sequence[int]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from detector import case_work, cases, labels, log, store
+from detector import case_terms, case_work, cases, labels, log, store
 from detector.case_shapes import Rule
 from detector.case_work import Person
 from detector.contract import Act, Books, Label, Stood
@@ -122,7 +122,7 @@ def frozen_orgs(asked: Rule, gifts: Sequence[Any]) -> list[str]:
 
 async def enter(conn: asyncpg.Connection, books: Books, case: str, gifts: Sequence[Any], orgs: Sequence[str]) -> Scene:
     """Take every lock that a ruling needs, in the order of the house, then read the gifts again."""
-    stood = await books.lock(conn, sorted(ids(gifts)), orgs)
+    stood = await books.lock(conn, sorted(ids(gifts)), orgs, await case_terms.identity(conn))
     judged = await conn.fetch(SQL["label_gifts"], [f"{name}.1" for name in ids(gifts)])
     await store.lock(conn, sorted({key for row in judged for key in labels.keys_of(row)}))
     row = await case_work.lock(conn, case)
@@ -223,7 +223,7 @@ async def carry_out(
         told += [Told("org.frozen", org, who.name, {"ruling": ruling}) for org in there]
     elif done:
         told += await teach(conn, scene, act, who)
-        await books.carry_out(conn, act, ids(scene.gifts), now)
+        told += await books.carry_out(conn, act, ids(scene.gifts), now, who.name)
         await conn.execute(SQL["case_gifts_rule"], scene.decisions, STANDING[act], ruling, now)
         kind = "gift.released" if act == "release" else "gift.ruled_out"
         told += [Told(kind, name, who.name, {"ruling": ruling, "act": act}) for name in ids(scene.gifts)]

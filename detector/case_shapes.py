@@ -183,25 +183,3 @@ class ListPage(Struct):
 
     entries: list[ListEntry]
     next: int | None
-
-
-class AuditEvent(Struct):
-    """One event of the log. `body` is the JSON text that was hashed."""
-
-    seq: int
-    link: int
-    at: str
-    kind: str
-    subject: str
-    actor: str
-    body: str
-    hash: str
-
-
-class AuditPage(Struct):
-    """One page of the log in order; `next` is the cursor of the page after it. `head` is worth keeping elsewhere: a
-    tail that is cut off together with it shows only there."""
-
-    events: list[AuditEvent]
-    next: int | None
-    head: str

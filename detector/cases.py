@@ -14,7 +14,7 @@ import msgspec
 
 from detector import log
 from detector.contract import Left
-from detector.gathering import SPAN, Desk, Draft, Gathered, Open, gather
+from detector.gathering import SPAN, Beside, Desk, Draft, Gathered, Open, gather
 from detector.gift import Decision, Verdict, moment
 from detector.log import SYSTEM, Told
 from detector.store import SQL
@@ -28,12 +28,15 @@ def drafts(
     decisions: Iterable[Decision], stopped: Iterable[tuple[Decision, str]], hold_s: int | None, at: datetime | None
 ) -> list[Draft]:
     """What was held, by the detector or in spite of its approval; a hold lasts `hold_s` from `at`, or its decision."""
-    held = [(one, against(one)) for one in decisions if one.verdict is Verdict.HOLD]
-    held += [(one, [*against(one), reason]) for one, reason in stopped]
+    also = {one.id: reason for one, reason in stopped}
+    held = [one for one in decisions if one.verdict is Verdict.HOLD or one.id in also]
     return [
-        draft(one, HOLD, reasons, None if hold_s is None else (at or moment(one.at)) + timedelta(seconds=hold_s))
-        for one, reasons in held
-    ]
+        draft(
+            one, HOLD, [*against(one), *([also[one.id]] if one.id in also else [])],
+            None if hold_s is None else (at or moment(one.at)) + timedelta(seconds=hold_s),
+        )
+        for one in held
+    ]  # fmt: skip
 
 
 def against(one: Decision) -> list[str]:
@@ -50,30 +53,47 @@ def draft(one: Decision, kind: str, reasons: list[str], deadline: datetime | Non
 
 
 async def move(
-    conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left], also: Sequence[Told] = ()
-) -> None:
+    conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left], also: Sequence[Told] = (),
+    beside: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Let gifts come to their cases and others leave theirs. The last locks that a transaction takes.
 
-    The log hears of it, and of `also`."""
-    if not come and not left:
+    The cases in which the gifts `beside` wait become one, and what comes joins it. The log hears of it, and of `also`,
+    in one link."""
+    if not come and not left and not beside:
+        await log.append(conn, also)
         return
-    desk = await lock(conn, come, left)
-    now = max([*(one.at for one in come), *(one.at for one in left)])
-    gathered = gather(come, desk)
+    desk = await lock(conn, come, [*(one.gift for one in left), *beside])
+    near = await found_beside(conn, beside)
+    now = max([*(one.at for one in come), *(one.at for one in left), *(one.at for one in near)], default=None)
+    if now is None:  # none of them waits any more
+        await log.append(conn, also)
+        return
+    gathered = gather(come, desk, near)
     gone, said = await leave(conn, left)  # first: a gift that was judged anew and is held again comes anew
     told = await enter(conn, gathered, now)
-    touched = {gathered.last(case) for case in (*gone, *(case for _, case in gathered.joined))}
+    touched = {gathered.last(case) for case in [*gone, *gathered.merged, *(case for _, case in gathered.joined)]}
     ends = await recount(conn, touched, now)
     await log.append(conn, [*also, *told, *said, *ends])
 
 
-async def lock(conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[Left]) -> Desk:
-    """The open cases that share a key with what comes, locked with those of what leaves."""
+async def of(conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, str]:
+    """The case in which each of these gifts waits."""
+    return {row["gift_id"]: row["case_id"] for row in await conn.fetch(SQL["cases_of"], gifts)}
+
+
+async def found_beside(conn: asyncpg.Connection, beside: Sequence[str]) -> list[Beside]:
+    rows = await conn.fetch(SQL["cases_beside"], beside) if beside else []
+    return [Beside(Open(case, *rest), "o:" + sender, at) for sender, at, case, *rest in rows]
+
+
+async def lock(conn: asyncpg.Connection, come: Sequence[Draft], also: Sequence[str]) -> Desk:
+    """The open cases that share a key with what comes, locked with those in which `also` wait."""
     keys = sorted({key for one in come if one.kind == HOLD for key in one.keys})
     since = min((one.at for one in come), default=None)
     desk = Desk()
     rows = await conn.fetch(
-        SQL["cases_lock"], keys, [one.gift for one in left], since - SPAN if since else None
+        SQL["cases_lock"], keys, also, since - SPAN if since else None
     )  # fmt: skip
     for key, at, case, opened_at, gifts, busy in rows:
         desk.cases.setdefault(case, Open(case, opened_at, gifts, busy))
@@ -83,9 +103,9 @@ async def lock(conn: asyncpg.Connection, come: Sequence[Draft], left: Sequence[L
 
 async def enter(conn: asyncpg.Connection, gathered: Gathered, now: datetime) -> list[Told]:
     """Write what was gathered: open, gather, join; one event a case."""
-    if not gathered.joined:
+    homes: dict[str, list[Draft]] = {gathered.last(case): [] for case in gathered.merged}
+    if not gathered.joined and not homes:
         return []
-    homes: dict[str, list[Draft]] = {}
     for one, case in gathered.joined:
         homes.setdefault(gathered.last(case), []).append(one)
     opened = {one.id: one for one in gathered.opened}

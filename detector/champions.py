@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 
+from detector.log import Told, append
 from detector.store import SQL
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -40,8 +41,14 @@ async def promote(
     reason: str,
     figures: Mapping[str, Any] | None = None,
 ) -> None:
-    """Give a role to an artifact, or to none. Gates judge with a new champion from their next batch on."""
-    await conn.execute(SQL["promote"], role, sha256, author, reason, json.dumps(figures or {}))
+    """Give a role to an artifact, or to none, and tell the log of it, last in a transaction.
+
+    Gates judge with a new champion from their next batch on."""
+    async with conn.transaction():
+        await conn.execute(SQL["promote"], role, sha256, author, reason, json.dumps(figures or {}))
+        found = await playing(conn, role)
+        body = {"role": role, "sha256": sha256, "name": found["name"] if found else None, "reason": reason}
+        await append(conn, [Told("model.promoted", role, author, body)])
 
 
 async def kept(conn: asyncpg.Connection) -> list[asyncpg.Record]:

@@ -16,11 +16,14 @@ import asyncpg
 import typer
 
 from detector import store
+from detector.breaker import BreakerTerms
 from detector.errors import PolicyRefused
 from detector.features import FEATURES
 from detector.gift import Verdict
+from detector.identity_terms import Asks
 from detector.limits import Limit
 from detector.policy import ModelTerms, Policy, ReviewTerms, read
+from detector.policy_fields import span
 from detector.rules import Rule
 
 T = TypeVar("T")
@@ -56,9 +59,11 @@ def check(file: PolicyFile, as_json: AsJson = False) -> None:
     policy = policy_in(file, as_json)
     model = policy.model.name if policy.model else None
     counts = {"name": policy.name, "limits": len(policy.limits), "rules": len(policy.rules), "model": model}
+    asked = [{"from": one.least, **identity_fields(one)} for one in policy.identity.tables]
     text = f"{file}: policy {policy.name!r} is fit: {len(policy.limits)} limits, {len(policy.rules)} rules"
     text += f", model {model}" if model else ", no model"
-    report({"fit": True, **counts, "faults": []}, as_json, text)
+    lines = [f"  gifts from {one.least:,} micro-credits need {one.words}" for one in policy.identity.tables]
+    report({"fit": True, **counts, "identity": asked, "faults": []}, as_json, "\n".join([text, *lines]))
 
 
 @app.command()
@@ -79,7 +84,8 @@ def diff(ctx: typer.Context, file: PolicyFile, as_json: AsJson = False) -> None:
         | {"fields": {field: {"old": old, "new": new} for field, (old, new) in one.fields.items()}}
         for one in changes
     ]
-    lines = [line for one in changes for line in shown(one)] or ["the same limits, rules, model and review"]
+    same = "the same limits, rules, identity, model, review and breaker"
+    lines = [line for one in changes for line in shown(one)] or [same]
     report({"generation": generation, "changes": shape}, as_json, "\n".join([head, *lines]))
 
 
@@ -188,13 +194,16 @@ def compare(old: Policy | None, new: Policy) -> list[Change]:
 
 
 def pieces(policy: Policy | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every limit, rule, model and the review of a policy under its kind and name, in the words of the policy file."""
+    """All pieces of a policy under their kind and name, in the words of the policy file."""
     if policy is None:
         return {}
     limits = {("limit", one.name): limit_fields(one) for one in policy.limits}
     model = {("model", policy.model.name): model_fields(policy.model)} if policy.model else {}
     review = {("review", ""): review_fields(policy.review)}
-    return limits | {("rule", one.name): rule_fields(one) for one in policy.rules} | model | review
+    breaker = {("breaker", ""): breaker_fields(policy.breaker)} if policy.breaker else {}
+    identity = {("identity", f"from {one.least}"): identity_fields(one) for one in policy.identity.tables}
+    rules = {("rule", one.name): rule_fields(one) for one in policy.rules}
+    return limits | rules | identity | model | review | breaker
 
 
 def limit_fields(limit: Limit) -> dict[str, Any]:
@@ -221,20 +230,18 @@ def model_fields(terms: ModelTerms) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None} | {"when_old": terms.when_old.word}
 
 
+def identity_fields(asks: Asks) -> dict[str, Any]:
+    fields = {"level": asks.level, "max_age": asks.max_age_s and span(asks.max_age_s), "description": asks.description}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def review_fields(terms: ReviewTerms) -> dict[str, Any]:
     return {"claim": span(terms.claim_s), "four_eyes": terms.four_eyes, "sample": terms.sample}
 
 
-def span(window_s: int) -> str:
-    """A window as the policy file writes it.
-
-    >>> span(90), span(600), span(86_400)
-    ('90s', '10m', '24h')
-    """
-    for unit, seconds in (("h", 3_600), ("m", 60)):
-        if window_s % seconds == 0:
-            return f"{window_s // seconds}{unit}"
-    return f"{window_s}s"
+def breaker_fields(terms: BreakerTerms) -> dict[str, Any]:
+    spans = {"window": span(terms.window_s), "cool": span(terms.cool_s)}
+    return {"share": terms.share, "at_least": terms.at_least, **spans}
 
 
 def shown(one: Change) -> list[str]:

@@ -9,23 +9,30 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from detector.chain import Finding
+from detector.errors import PolicyMoved
 from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
-from detector.log import SYSTEM, Told, append
+from detector.identity_terms import LEVELS, Asks, IdentityTerms
+from detector.log import SYSTEM, Told, append, appending
 from detector.silence import Mark, silent
 
 __all__ = [
     "CONTRACT",
+    "LEVELS",
     "SYSTEM",
     "Act",
     "Answers",
     "Asked",
+    "Asks",
     "Books",
     "Budget",
     "Decision",
+    "Finding",
     "Flush",
     "Gift",
     "Hit",
+    "IdentityTerms",
     "Judged",
     "Label",
     "Labelled",
@@ -33,12 +40,14 @@ __all__ = [
     "Mark",
     "Outcome",
     "Parties",
+    "PolicyMoved",
     "Sitting",
     "Stood",
     "Table",
     "Told",
     "Verdict",
     "append",
+    "appending",
     "begin",
     "body_schema",
     "micros",
@@ -67,13 +76,17 @@ class Sitting(Protocol):
 
     The gifts of one of its `waves` may be looked at together before each is decided, which asks a model once for all;
     a gift that was not looked at is looked at when it is decided. Second looks need a `recall` first, which says where
-    they are `late`: the first that count, of gifts that nobody could judge before. What was decided
-    since the last time is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `stop`
-    says that the ledger holds a gift although it was approved; `tell_desk` comes last, where there is `news`: what was
-    held waits in a case, for `hold_s` from `at` (or from its decision), and what `left` leaves its own.
+    they are `late`: the first that count, of gifts that nobody could judge before. What was decided since the last time
+    is `rows` for each of `tables`, for the caller's flush; `record` writes it on its own. `let_go` comes before: of
+    later looks that changed nothing, none is recorded. `stop` says that the ledger holds a gift whatever the verdict;
+    `tell_desk` comes last, where there is `news`: what was held waits in a case, for `hold_s` from `at` (or from its
+    decision), what `left` leaves its own, and the cases of gifts held earlier, `beside`, become one with that; the log
+    hears of it in one link with what the caller has to tell `also`. `identity` is what the policy asks of a sender's
+    identity: the ledger, which alone knows that, keeps to it.
     """
 
     now: int
+    identity: IdentityTerms
 
     @property
     def tables(self) -> Sequence[Table]: ...
@@ -88,10 +101,12 @@ class Sitting(Protocol):
     def news(self) -> bool: ...
     def rows(self) -> Sequence[list[tuple[Any, ...]]]: ...
     async def record(self, conn: Any) -> None: ...
+    def let_go(self, unchanged: Sequence[Decision]) -> None: ...
     def stop(self, decision: Decision, reason: str) -> None: ...
     async def tell_desk(
-        self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
-    ) -> None: ...
+        self, conn: Any, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None,
+        also: Sequence[Told] = (), beside: Sequence[str] = (),
+    ) -> None: ...  # fmt: skip
     def close(self, *, committed: bool) -> None: ...
 
 
@@ -111,10 +126,14 @@ class Stood(NamedTuple):
 
 
 class Books(Protocol):
-    """What the desk asks of the ledger whose gifts it rules on; `lock` comes before any lock of the detector's."""
+    """What the desk asks of the ledger whose gifts it rules on; `lock` comes before any lock of the detector's.
 
-    async def lock(self, conn: Any, gifts: Sequence[str], orgs: Sequence[str]) -> dict[str, Stood]: ...
-    async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime) -> None: ...
+    What `carry_out` gives back is told to the log by who asked, last, in the same transaction."""
+
+    async def lock(
+        self, conn: Any, gifts: Sequence[str], orgs: Sequence[str], identity: IdentityTerms
+    ) -> dict[str, Stood]: ...
+    async def carry_out(self, conn: Any, act: Act, gifts: Sequence[str], at: datetime, who: str) -> list[Told]: ...
     async def freeze(self, conn: Any, orgs: Sequence[str]) -> list[str]: ...
 
 
@@ -140,6 +159,7 @@ class Asked(Struct, forbid_unknown_fields=True):
     young_amount: Annotated[int, Meta(ge=0)] | None = None
     sender_domain: Domain | None = None
     recipient_domain: Domain | None = None
+    revoked_amount: Annotated[int, Meta(ge=0)] | None = None
     payload_hash: (
         Annotated[str, Meta(pattern=HASH, description="what the ledger binds the answer to; told back")] | None
     ) = None

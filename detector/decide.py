@@ -1,4 +1,5 @@
-"""The whole decision, top to bottom, pure: limits, features, rules, model, lists. The most severe verdict wins."""
+"""The whole decision, top to bottom, pure: limits, features, rules, model, lists. The most severe verdict wins; of a
+block an open breaker makes a hold."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from detector import lists, rules
+from detector import breaker, lists, rules
 from detector.activity import Activity
 from detector.gift import Decision, Event, Gift, Hit, Opinion, Verdict
 from detector.limits import Exceeded, check, over
@@ -29,6 +30,7 @@ def decide(
     opinion: Opinion | None = None,
     waived: Mapping[str, str] = NOTHING,
     listed: Lists = NONE,
+    opening: int | None = None,
     late: int | None = None,
 ) -> Decision:
     """Judge one gift as of `now` (microseconds). A second look takes no budget again, so it asks no limit; unless
@@ -36,7 +38,8 @@ def decide(
 
     `opinion` is the model's; where the policy names a model and there is none, the gift is held (law 5). `waived` are
     reasons that an analyst saw and released the gift in spite of, each with the ruling: they hold it no more.
-    An allow entry of `listed` makes holds of rules and of the model not count; a block entry blocks.
+    An allow entry of `listed` makes holds of rules and of the model not count; a block entry blocks. Under an `opening`
+    of the breaker what rules and the model would block is held.
     """
     if policy is None:
         return degraded(gift, now, "no_policy")
@@ -51,6 +54,8 @@ def decide(
     if said.hit:
         hits.append(said.hit)
     hits += listed.hits(gift, now)
+    if gift.ledger_hold:
+        hits.append(Hit("ledger", gift.ledger_hold, Verdict.HOLD.word))
     if not exceeded and not hits:
         return Decision(
             gift,
@@ -64,14 +69,18 @@ def decide(
             budget=budget,
             features=said.features,
             digest=said.digest,
+            breaker=opening,
         )
     hits = [waive(hit, waived) for hit in [one.hit() for one in exceeded] + hits]
     hits = lists.waive(hits, listed.allowed(gift, now))
     blocking = [one for one in exceeded if one.limit.action is Verdict.BLOCK]
+    verdict = max((SEVERITY[hit.verdict] for hit in hits if hit.waived_by is None), default=Verdict.APPROVE)
+    if opening is not None and breaker.turns(hits):
+        hits, verdict = [*hits, breaker.hit(opening)], Verdict.HOLD
     return Decision(
         gift=gift,
         at=now,
-        verdict=max((SEVERITY[hit.verdict] for hit in hits if hit.waived_by is None), default=Verdict.APPROVE),
+        verdict=verdict,
         hits=tuple(hits),
         vector=vector,
         generation=policy.generation,
@@ -82,19 +91,25 @@ def decide(
         budget=budget,
         features=said.features,
         digest=said.digest,
+        breaker=opening,
     )
 
 
 def waive(hit: Hit, waived: Mapping[str, str]) -> Hit:
-    """A hit that holds for a reason that was waived stays on record, with what waived it. A block is never waived."""
-    ruling = waived.get(hit.reason) if waived and hit.verdict == Verdict.HOLD.word else None
-    return hit if ruling is None else structs.replace(hit, waived_by=ruling)
+    """A hit that holds for a reason that was waived stays on record, with what waived it. A block is never waived,
+    unless whoever released the gift saw it as the hold that the breaker had made of it."""
+    ruling = waived.get(hit.reason) if waived else None
+    if ruling is None or (hit.verdict != Verdict.HOLD.word and waived.get(breaker.REASON) != ruling):
+        return hit
+    return structs.replace(hit, waived_by=ruling)
 
 
 def degraded(gift: Gift, now: int, reason: str, generation: int = 0) -> Decision:
-    """Law 5: whatever keeps us from judging holds the gift."""
-    hit = Hit("degraded", reason, Verdict.HOLD.word)
-    return Decision(gift, now, Verdict.HOLD, (hit,), (), generation)
+    """Law 5: whatever keeps us from judging holds the gift; what its ledger holds, that holds, too."""
+    hits = [Hit("degraded", reason, Verdict.HOLD.word)]
+    if gift.ledger_hold:
+        hits.append(Hit("ledger", gift.ledger_hold, Verdict.HOLD.word))
+    return Decision(gift, now, Verdict.HOLD, tuple(hits), (), generation)
 
 
 def turned_away(gift: Gift, now: int, reason: str, generation: int) -> Decision:

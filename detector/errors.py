@@ -9,6 +9,7 @@ DetectorError
 ├── GiftUnknown             a gift that was never judged here
 ├── LabelConflict           a gift that is known as the opposite
 ├── DecisionUnknown         a decision that was never taken
+├── CursorAhead             a place beyond the log's end
 ├── EntryUnknown            a list entry that does not exist
 ├── EntryConflict           an entry that stands already, or was taken off before
 ├── CaseUnknown             a case, or a ruling in it, that does not exist
@@ -90,6 +91,13 @@ class DecisionUnknown(DetectorError):
 
     status = 404
     code = "not_found"
+
+
+class CursorAhead(DetectorError):
+    """The log does not reach so far: it is another one, or an older state of it."""
+
+    status = 409
+    code = "cursor_ahead"
 
 
 class EntryUnknown(DetectorError):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from detector import breaker
 from detector.explain_shapes import Cause, Contribution, Explanation, ModelSaid, Turn
 from detector.feature_table import HASH, NAMES, TABLE
 from detector.gift import Hit, Verdict, stamp
@@ -29,6 +30,14 @@ REFUSED = {
     "identity_required": "the sender's identity is not verified",
     "recipient_frozen": "the recipient is frozen or may not receive",
     "insufficient_credits": "the sender had not as many credits that may be given",
+}
+MASS_BLOCK = (
+    "held in place of the block that the other causes say: a mass of gifts was being blocked, and the breaker was open "
+    "(opening {opening}; lockgate breaker shows it)"
+)
+HELD = {
+    "cool_off": "the sender's account was reported as stolen, or its keys were replaced, a short while ago",
+    "recipient_compromised": "the recipient's account is reported as stolen",
 }
 DEGRADED = {
     "no_policy": "no policy was active, and what cannot be judged is held",
@@ -96,10 +105,14 @@ def told(hit: Hit, policy: Policy | None, entries: Entries) -> tuple[str, str | 
         return f"{untold(hit) if hit.by == 'degraded' else ''}{rule.description}", rule.false_alarms or None
     if hit.by == "degraded":
         return DEGRADED.get(hit.name, f"the model could not be used ({hit.name.removeprefix('model_')})"), None
+    if hit.by == "ledger" and hit.name in HELD:
+        return f"the ledger holds it, whatever the verdict: {HELD[hit.name]}", None
     if hit.by == "ledger":
         return f"the ledger refused it before it was judged: {REFUSED.get(hit.name, hit.name)}", None
     if hit.by == "list":
         return f"on the block list: {entry_words(hit.seen.get('entry'), entries)}", None
+    if hit.by == breaker.BY:
+        return MASS_BLOCK.format(opening=hit.seen.get("opening")), "good gifts, where a rule or the model went wrong"
     if hit.by == "model":
         at = hit.seen.get("threshold", 0)
         return (

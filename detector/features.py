@@ -46,8 +46,16 @@ FACTS = [
     Feature("recipient_age_s", INT, "seconds since the recipient was created"),
     Feature("sender_available", INT, "micro-credits the sender had before this gift"),
     Feature("topup_age_s", INT, "seconds since the youngest purchase that this gift spends; null if it spends none"),
+    Feature("promo_amount", INT, "micro-credits of this gift that began as a promotion or free tier"),
+    Feature("young_amount", INT, "micro-credits of this gift from purchases under 7 days old"),
     Feature(
-        "look", INT, "1 when the gift is sent, 2 or more when it is about to settle; activity then includes the gift"
+        "revoked_amount",
+        INT,
+        "micro-credits of this gift from purchases of which a part was taken back; null at the first look, so write "
+        "look > 1 and …",
+    ),
+    Feature(
+        "look", INT, "1 when the gift is sent, 2 or more when it is looked at again; activity then includes the gift"
     ),
     Feature("same_owner", BOOL, "sender and recipient name the same owner"),
 ]
@@ -121,7 +129,7 @@ def gap(position: int) -> Reading:
 def family(prefix: str, source: Source, about: str, counterparts: str | None) -> Iterable[Feature]:
     """Count, sum and distinct counterparts of one family in every window, and its gap."""
     for label, window_s in WINDOWS_S.items():
-        tail = f"in the last {label}; this one is counted only when it is about to settle"
+        tail = f"in the last {label}; this one is counted only when it is looked at again"
         yield Feature(f"{prefix}_count_{label}", INT, f"{about}, {tail}", source, count(window_s))
         yield Feature(f"{prefix}_sum_{label}", INT, f"micro-credits of {about}, {tail}", source, total(window_s))
         if counterparts:

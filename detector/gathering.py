@@ -55,6 +55,15 @@ class Open:
         return self.opened_at, self.id
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A case that belongs with what comes by `key`, as if its newest gift were of `at`."""
+
+    case: Open
+    key: str
+    at: datetime
+
+
 @dataclass(slots=True)
 class Desk:
     """The cases that share a key with some gifts: for each key, the moment of its newest gift in each case."""
@@ -91,9 +100,13 @@ class Gathered:
         return case
 
 
-def gather(drafts: Sequence[Draft], desk: Desk) -> Gathered:
-    """Find or open the case of each gift, in order. A sample is a case of its own: it says something of all gifts."""
+def gather(drafts: Sequence[Draft], desk: Desk, beside: Sequence[Beside] = ()) -> Gathered:
+    """Find or open the case of each gift, in order. A sample is a case of its own: it says something of all gifts.
+
+    The cases `beside` become one first, as far as nobody works on them; a gift of the same org joins that one.
+    """
     gathered = Gathered()
+    unite(beside, desk, gathered)
     for draft in drafts:
         linked = desk.linked(draft) if draft.kind == "hold" else []
         home = min(linked, key=lambda one: (not one.busy, one.age), default=None)
@@ -112,6 +125,18 @@ def gather(drafts: Sequence[Draft], desk: Desk) -> Gathered:
             for key in draft.keys:
                 desk.note(key, home.id, draft.at)
     return gathered
+
+
+def unite(beside: Sequence[Beside], desk: Desk, gathered: Gathered) -> None:
+    """Cases that belong together whatever their age become one."""
+    for one in beside:
+        desk.cases.setdefault(one.case.id, one.case)
+        desk.note(one.key, one.case.id, one.at)
+    cases = {one.case.id: desk.cases[one.case.id] for one in beside}
+    home = min(cases.values(), key=lambda one: (not one.busy, one.age), default=None)
+    for other in cases.values():
+        if home and other is not home and not other.busy and home.gifts + other.gifts < MOST_GIFTS:
+            merge(other, home, desk, gathered)
 
 
 def merge(other: Open, home: Open, desk: Desk, gathered: Gathered) -> None:

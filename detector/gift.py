@@ -82,6 +82,8 @@ class Gift(Struct, frozen=True, gc=False):
     young_amount: int | None = None
     sender_domain: str | None = None
     recipient_domain: str | None = None
+    revoked_amount: int | None = None
+    ledger_hold: str | None = None  # why its ledger holds it, whatever the detector has against it
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -99,7 +101,8 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Hit(Struct, frozen=True, omit_defaults=True):
-    """One reason for a verdict. `by` is limit, rule, model, ledger (refused before judging) or degraded (law 5).
+    """One reason for a verdict. `by` is limit, rule, model, list, ledger (it refused or holds), degraded (law 5), or
+    breaker: a hold in place of a block that the other hits say.
 
     `waived_by` names what made it count no more: the ruling that released the gift in spite of it.
     """
@@ -144,7 +147,8 @@ class Decision(Struct, frozen=True):
     """The immutable record of one look at one gift.
 
     `vector` holds the policy's columns in the order of `Policy.vectors.names`; `retry_after_s` is set when a
-    limit refused the gift and waiting would help; `features` and `digest` are the model's, as in Opinion.
+    limit refused the gift and waiting would help; `features` and `digest` are the model's, as in Opinion; `breaker` is
+    the opening of the breaker that it was taken under.
     """
 
     gift: Gift
@@ -160,6 +164,7 @@ class Decision(Struct, frozen=True):
     budget: Budget | None = None
     features: tuple[Any, ...] | None = None
     digest: Any = None
+    breaker: int | None = None
 
     @property
     def id(self) -> str:

@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from detector import cases, silence
+from detector import case_terms, case_work, cases, silence
 from detector.activity import Activity
+from detector.case_work import Person
 from detector.contract import Judged, Left
 from detector.decide import SEVERITY, degraded
 from detector.gift import Decision, Gift, Hit, micros
+from detector.identity_terms import IdentityTerms
+from detector.log import Told
 from detector.silence import Mark
 from detector.sitting import Sitting
 
@@ -27,9 +30,10 @@ Heard = Mapping[str, Judged | str]
 class Hearing:
     """By gift: what was heard of it, or as a text why nothing was. The desk and the records are this database's own."""
 
-    def __init__(self, heard: Heard, now: int) -> None:
+    def __init__(self, heard: Heard, now: int, identity: IdentityTerms) -> None:
         self.heard = heard
         self.now = now
+        self.identity = identity
         self.sitting = Sitting(Activity(()), None, None, {})
         self.tables = self.sitting.tables
 
@@ -60,13 +64,17 @@ class Hearing:
     async def record(self, conn: asyncpg.Connection) -> None:
         await self.sitting.record(conn)
 
+    def let_go(self, unneeded: Sequence[Decision]) -> None:
+        self.sitting.let_go(unneeded)
+
     def stop(self, decision: Decision, reason: str) -> None:
         self.sitting.stop(decision, reason)
 
     async def tell_desk(
-        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
-    ) -> None:
-        await self.sitting.tell_desk(conn, hold_s, left, at)
+        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None,
+        also: Sequence[Told] = (), beside: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        await self.sitting.tell_desk(conn, hold_s, left, at, also, beside)
 
     def close(self, *, committed: bool) -> None:
         self.sitting.close(committed=committed)
@@ -83,10 +91,19 @@ class Ear:
 
     async def gather(self, conn: asyncpg.Connection, gifts: Any, *, at: int | None = None) -> Hearing:
         clock = micros(await conn.fetchval("select clock_timestamp()"))
-        return Hearing(self.heard, clock if at is None else at)
+        return Hearing(self.heard, clock if at is None else at, await case_terms.identity(conn))
 
-    async def left(self, conn: asyncpg.Connection, gone: Sequence[Left]) -> None:
-        await cases.move(conn, [], gone)
+    async def left(self, conn: asyncpg.Connection, gone: Sequence[Left], also: Sequence[Told] = ()) -> None:
+        await cases.move(conn, [], gone, also)
+
+    async def bring_together(self, conn: asyncpg.Connection, gifts: Sequence[str]) -> None:
+        await cases.move(conn, [], [], beside=gifts)
+
+    async def cases_of(self, conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, str]:
+        return await cases.of(conn, gifts)
+
+    async def note(self, conn: asyncpg.Connection, case: str, author: str, text: str) -> None:
+        await case_work.note(conn, case, text, Person(author, lead=False))
 
     async def unjudged(self, conn: asyncpg.Connection | asyncpg.Pool, after: Mark | None, most: int) -> list[Mark]:
         return await silence.unjudged(conn, after, most)

@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
-from detector import cases, serving, silence, store
+from detector import case_work, cases, serving, silence, store
 from detector.activity import Activity
+from detector.breaker import Tally
+from detector.case_work import Person
 from detector.contract import Left
 from detector.errors import PolicyMoved
 from detector.gift import Gift, Parties
 from detector.lists import NONE, Lists
+from detector.log import Told
 from detector.parties import memory
 from detector.policy import Policy, read
 from detector.serving import Serving
@@ -41,6 +44,8 @@ class Detector:
         self.loaded: dict[str, Serving] = {}
         self.loading = asyncio.Lock()
         self.lists = NONE
+        self.opening: int | None = None
+        self.tally = Tally()
         self.salt: bytes | None = None
 
     async def gather(
@@ -64,7 +69,7 @@ class Detector:
         serves = await self.served(conn, model) if asked else None
         if activity is not self.activity:
             raise PolicyMoved("another generation judges now")
-        sitting = Sitting(activity, self.policy, serves, versions, await self.listed(conn, lists))
+        sitting = Sitting(activity, self.policy, serves, versions, *await self.standing(conn, lists), self.tally)
         sitting.salt = await self.salted(conn)
         try:
             await sitting.refresh(conn, clock if at is None else at)
@@ -80,11 +85,13 @@ class Detector:
             self.salt = await store.sample_salt(conn)
         return self.salt
 
-    async def listed(self, conn: asyncpg.Connection, version: int) -> Lists:
-        """The lists of this version, read when it moved; nobody changes them while the caller's locks are held."""
+    async def standing(self, conn: asyncpg.Connection, version: int) -> tuple[Lists, int | None]:
+        """The lists of this version and the breaker's opening, read when it moved; nobody changes the lists while the
+        caller's locks are held, and of the breaker a batch records what it saw."""
         if self.lists.version != version:
-            self.lists = await store.lists(conn, version)
-        return self.lists
+            found, opening = await store.lists(conn, version), await store.opening(conn)
+            self.lists, self.opening = found, opening["id"] if opening else None
+        return self.lists, self.opening
 
     @property
     def generation(self) -> int | None:
@@ -120,13 +127,26 @@ class Detector:
         if self.wanted:
             await self.served(conn, await store.model_named(conn, self.wanted))
 
-    async def left(self, conn: asyncpg.Connection, gone: Sequence[Left]) -> None:
-        """Held gifts that ended without a ruling, and without a sitting, leave their cases."""
-        await cases.move(conn, [], gone)
+    async def left(self, conn: asyncpg.Connection, gone: Sequence[Left], also: Sequence[Told] = ()) -> None:
+        """Held gifts that ended without a ruling, and without a sitting, leave their cases; the log hears of it, and of
+        `also`."""
+        await cases.move(conn, [], gone, also)
+
+    async def bring_together(self, conn: asyncpg.Connection, gifts: Sequence[str]) -> None:
+        """The cases in which held gifts wait become one, but those that somebody works on."""
+        await cases.move(conn, [], [], beside=gifts)
+
+    async def cases_of(self, conn: asyncpg.Connection, gifts: Sequence[str]) -> dict[str, str]:
+        """The case in which each of these gifts waits."""
+        return await cases.of(conn, gifts)
 
     async def unjudged(self, conn: asyncpg.Connection | asyncpg.Pool, after: Mark | None, most: int) -> list[Mark]:
         """Held gifts that nobody judged, and that nobody has in hand; oldest first, from `after` on."""
         return await silence.unjudged(conn, after, most)
+
+    async def note(self, conn: asyncpg.Connection, case: str, author: str, text: str) -> None:
+        """Write a note on a case; the caller's transaction has locked it, or locks nothing else any more."""
+        await case_work.note(conn, case, text, Person(author, lead=False))
 
     def fault(self) -> tuple[str, str] | None:
         """Why every gift is held for want of a model, as a reason and its detail; None where that is not so."""

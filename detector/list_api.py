@@ -1,4 +1,4 @@
-"""The lists over HTTP, for analysts to read and leads to change; and the log, for auditors."""
+"""The lists over HTTP, for analysts to read and leads to change."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from detector import list_work
 from detector.api import Allow, json, parse
-from detector.case_shapes import AuditEvent, AuditPage, Listable, Listed, ListName, ListPage
+from detector.case_shapes import Listable, Listed, ListName, ListPage
 from detector.contract import body_schema
 from detector.errors import Malformed
-from detector.gift import stamp
 from detector.lists import plain
 from detector.store import SQL
 
-READ, WRITE, AUDIT = "lists:read", "lists:write", "audit:read"
+READ, WRITE = "lists:read", "lists:write"
 MOST = 500
 LISTED = msgspec.json.Decoder(Listed)
 Cursor = Annotated[int, Query(ge=0, lt=2**63, description="the `next` of the page before")]
@@ -28,11 +27,10 @@ Name = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
 
 def router(pool: asyncpg.Pool, allow: Allow) -> APIRouter:
-    """The routes of lists and of the audit."""
+    """The routes of lists."""
     routes = APIRouter(prefix="/v1", tags=["lists"])
     add_reading(routes, pool, allow)
     add_changes(routes, pool, allow)
-    add_audit(routes, pool, allow)
     return routes
 
 
@@ -73,22 +71,3 @@ def add_changes(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
         author = await allow(authorization, WRITE)
         async with pool.acquire() as conn:
             return json(await list_work.remove(conn, entry, author))
-
-
-def add_audit(routes: APIRouter, pool: asyncpg.Pool, allow: Allow) -> None:
-    @routes.get("/audit", summary="The event log in order, for an auditor's key", tags=["audit"])
-    async def audit(
-        authorization: Annotated[str | None, Header()] = None,
-        subject: Name = None,
-        kind: Name = None,
-        actor: Name = None,
-        limit: Most = 100,
-        cursor: Cursor = 0,
-    ) -> Response:
-        await allow(authorization, AUDIT)
-        async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-            rows = await conn.fetch(SQL["log_audit"], cursor, limit + 1, subject, kind, actor)
-            head = await conn.fetchrow(SQL["log_head"])
-        told = [AuditEvent(**{**row, "at": stamp(row["at"])}) for row in rows[:limit]]
-        last = told[-1].seq if len(rows) > limit else None
-        return json(AuditPage(told, last, f"{head['seq']} {head['hash'].hex()}" if head else ""))

@@ -30,6 +30,7 @@ PRIMITIVES: tuple[str, ...] = tuple(row.name for row in TABLE.values() if row.ki
 Contexts = Sequence[Context | None]
 NOWHERE: Contexts = (None,) * len(CONTEXTS)
 UNSEEN: Columns = UNKNOWN * len(CONTEXTS)
+FOUR = 4  # columns of labels of one context
 
 
 class Given(Protocol):
@@ -142,6 +143,12 @@ def look(
         *elsewhere(contexts, at),
     )
     return columns, digest
+
+
+def labels(sender: Party, recipient: Party, at: int, *, contexts: Contexts = NOWHERE) -> Columns:
+    """Of the columns that `look` reads, those of labels alone, in the same order: what a later look reads anew."""
+    told = [UNKNOWN[:FOUR] if one is None else one.labels(at) for one in contexts]
+    return (*known(sender, recipient, at), *(part for columns in told for part in columns))
 
 
 def remember(

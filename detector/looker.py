@@ -18,8 +18,8 @@ from detector.activity import Activity
 from detector.decide import FIRST
 from detector.feature_table import HASH
 from detector.gift import Gift, Opinion, micros
-from detector.model_vector import Recorded, relabelled
-from detector.parties import look_at, memory
+from detector.model_vector import Recorded, renewed
+from detector.parties import labels_at, look_at, memory
 from detector.policy import ModelTerms
 from detector.serving import Look, Serving, degraded
 
@@ -53,10 +53,9 @@ class Looker:
             self.opinions.update(zip(names, self.serves.opinions(self.terms, looks, now), strict=True))
 
     def read(self, gift: Gift, now: int) -> Look:
-        features, digest = look_at(gift, self.activity, now)
         if gift.look == FIRST:
-            return now, features, digest
-        return now, relabelled(self.first[gift.id], features), None
+            return now, *look_at(gift, self.activity, now)
+        return now, renewed(self.first[gift.id], labels_at(gift, self.activity, now)), None
 
     def opinion(self, gift: Gift, now: int) -> Opinion:
         """The opinion of a gift as of `now`: formed before, or now."""

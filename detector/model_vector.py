@@ -24,6 +24,7 @@ RECORDED: tuple[str, ...] = tuple(name for name, row in TABLE.items() if row.kin
 # Where the rows stand that later labels change: a second look reads them anew.
 LABELS = frozenset(place for place, name in enumerate(RECORDED) if set(LABELLED) & set(TABLE[name].needs))
 
+PLACES = sorted(LABELS)
 INDEX = {name: place for place, name in enumerate(RECORDED)}
 DERIVED = [parse(row.expression, TYPES).compile(INDEX) for row in TABLE.values() if row.expression]
 
@@ -36,6 +37,14 @@ def recorded(gift: Gift, aggregates: Sequence[int | None]) -> Recorded:
 def relabelled(first: Recorded, now: Recorded) -> Recorded:
     """The first look's features with the label rows as they are now."""
     return tuple([now[place] if place in LABELS else value for place, value in enumerate(first)])
+
+
+def renewed(first: Recorded, labels: Recorded) -> Recorded:
+    """As `relabelled`, where the label rows alone were read now, in the order of the table."""
+    features = list(first)
+    for place, value in zip(PLACES, labels, strict=True):
+        features[place] = value
+    return tuple(features)
 
 
 def vectors(rows: Sequence[Recorded]) -> Floats:

@@ -14,7 +14,7 @@ import msgspec
 from detector.activity import PREFIX, Activity
 from detector.feature_table import CONTEXTS
 from detector.gift import Decision, Gift, Verdict
-from detector.live import Memory, Party, learn, look, remember
+from detector.live import Memory, Party, labels, learn, look, remember
 from detector.live_context import Context
 from detector.live_graph import Digest
 from detector.live_labels import Label
@@ -53,6 +53,12 @@ def look_at(gift: Gift, activity: Activity, at: int) -> tuple[Recorded, Digest]:
     sender, recipient = party(activity, gift.sender), party(activity, gift.recipient)
     columns, digest = look(gift, sender, recipient, at, contexts=contexts(activity, gift))
     return recorded(gift, columns), digest
+
+
+def labels_at(gift: Gift, activity: Activity, at: int) -> Recorded:
+    """Of the features of a gift those that labels change, in the order of the table. Its keys are locked."""
+    sender, recipient = party(activity, gift.sender), party(activity, gift.recipient)
+    return labels(sender, recipient, at, contexts=contexts(activity, gift))
 
 
 def teach(decision: Decision, activity: Activity) -> None:

@@ -1,62 +1,32 @@
-"""A policy: limits, rules, score thresholds and the terms of review as one numbered generation, read from TOML, whole.
+"""A policy: limits, rules, score thresholds, terms of review and identity as one numbered generation, from TOML, whole.
 
 Nothing of a refused policy is ever used: reading it either gives a complete Policy or raises with every fault named.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from detector.activity import HORIZON_US, Lookup, Shape
+from detector.breaker import BreakerTerms
 from detector.errors import ExpressionRefused, PolicyRefused
 from detector.expressions import ColumnType, parse
 from detector.features import COLUMNS, Vectors
-from detector.gift import Verdict
+from detector.identity_terms import ANY_IDENTITY, IdentityTerms, identity_of
 from detector.limits import KEYS, Limit
+from detector.policy_fields import named, one_of, rows, span_s, unknown, whole
+from detector.policy_terms import PLAIN_REVIEW, ModelTerms, ReviewTerms, breaker_of, model_of, review_of
 from detector.rules import Check, Rule, compiled
 
+__all__ = ["DEFAULT", "IdentityTerms", "ModelTerms", "Policy", "ReviewTerms", "read"]
+
 DEFAULT = Path(__file__).parent / "policy.toml"
-UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
-ACTIONS = {"hold": Verdict.HOLD, "block": Verdict.BLOCK}
 LIMIT_FIELDS = {"name", "on", "window", "count", "value", "action", "description"}
 RULE_FIELDS = {"name", "when", "verdict", "description", "false_alarms"}
-MODEL_FIELDS = {"name", "hold_at", "block_at", "max_age", "when_old"}
-REVIEW_FIELDS = {"claim", "four_eyes", "sample"}
-POLICY_FIELDS = {"name", "description", "limit", "rule", "model", "review"}
-# What an artifact may be called (models.manifest.NAME): a hash is such a name too.
-MODEL_NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,63}$")
-MOST = 200
-OLDEST_S = 3_650 * 86_400
-LONGEST_CLAIM_S = 7 * 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class ModelTerms:
-    """Which model judges, and how: `name` is 'champion', an artifact's name or its hash. What is None is the artifact's
-    own; scores are 0..1, high = more suspicious."""
-
-    name: str
-    hold_at: float | None = None
-    block_at: float | None = None
-    max_age_s: int | None = None
-    when_old: Verdict = Verdict.HOLD
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewTerms:
-    """How cases are worked on: how long a claim counts, the amount (micro-credits) from which a ruling takes two people
-    (law 13), and the part of approved first looks that is drawn for review at random, 0..1."""
-
-    claim_s: int = 1_800
-    four_eyes: int = 1_000_000_000
-    sample: float = 0.0
+POLICY_FIELDS = {"name", "description", "limit", "rule", "model", "review", "breaker", "identity"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +39,9 @@ class Policy:
     rules: tuple[Rule, ...]
     generation: int = 0
     model: ModelTerms | None = None
-    review: ReviewTerms = ReviewTerms()
+    review: ReviewTerms = PLAIN_REVIEW
+    breaker: BreakerTerms | None = None
+    identity: IdentityTerms = ANY_IDENTITY
     vectors: Vectors = field(init=False)
     checks: list[Check] = field(init=False)
     lookups: list[Lookup] = field(init=False)
@@ -103,6 +75,8 @@ def read(text: str, *, generation: int = 0) -> Policy:
     rules = [rule_of(row, faults) for row in rows(table, "rule", faults)]
     model = model_of(table["model"], faults) if "model" in table else None
     review = review_of(table.get("review", {}), faults)
+    breaker = breaker_of(table["breaker"], faults) if "breaker" in table else None
+    identity = identity_of(rows(table, "identity", faults), faults)
     names = [str(row.get("name")) for key in ("limit", "rule") for row in rows(table, key, [])]
     faults += [
         f"the name {name!r} is used twice: names must differ" for name in sorted({*names}) if names.count(name) > 1
@@ -122,17 +96,9 @@ def read(text: str, *, generation: int = 0) -> Policy:
         generation=generation,
         model=model,
         review=review,
+        breaker=breaker,
+        identity=identity,
     )
-
-
-def rows(table: Mapping[str, Any], key: str, faults: list[str]) -> list[dict[str, Any]]:
-    found = table.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        faults.append(f"{key!r} must be written as [[{key}]] tables")
-        return []
-    if len(found) > MOST:
-        faults.append(f"{len(found)} [[{key}]] tables; at most {MOST}")
-    return found
 
 
 def limit_of(row: dict[str, Any], faults: list[str]) -> Limit | None:
@@ -178,91 +144,3 @@ def rule_of(row: dict[str, Any], faults: list[str]) -> Rule | None:
     if len(faults) > before:
         return None
     return Rule(row["name"], when, verdict, row["description"], str(row.get("false_alarms", "")))
-
-
-def model_of(row: Any, faults: list[str]) -> ModelTerms | None:
-    """The [model] table, or None with its faults noted."""
-    if not isinstance(row, dict):
-        faults.append("'model' must be written as one [model] table")
-        return None
-    before = len(faults)
-    unknown("model", row, MODEL_FIELDS, faults)
-    if not isinstance(row.get("name"), str) or not MODEL_NAME.match(row["name"]):
-        faults.append(f"model: name = {row.get('name')!r}; write 'champion', an artifact's name or its SHA-256")
-    hold_at, block_at = (threshold(key, row.get(key), faults) for key in ("hold_at", "block_at"))
-    if hold_at is not None and block_at is not None and block_at < hold_at:
-        faults.append(
-            f"model: block_at = {block_at} is below hold_at = {hold_at}: what is blocked would have been held"
-        )
-    age = row.get("max_age")
-    max_age_s = None if age is None else span_s("model", "max_age", age, faults, OLDEST_S)
-    when_old = one_of("model", {"when_old": "hold", **row}, "when_old", faults)
-    if len(faults) > before:
-        return None
-    return ModelTerms(row["name"], hold_at, block_at, max_age_s, when_old)
-
-
-def review_of(row: Any, faults: list[str]) -> ReviewTerms:
-    """The [review] table; what it leaves out is as ReviewTerms has it."""
-    if not isinstance(row, dict):
-        faults.append("'review' must be written as one [review] table")
-        return ReviewTerms()
-    plain = ReviewTerms()
-    unknown("review", row, REVIEW_FIELDS, faults)
-    claim_s = span_s("review", "claim", row["claim"], faults, LONGEST_CLAIM_S) if "claim" in row else plain.claim_s
-    four_eyes, sample = row.get("four_eyes", plain.four_eyes), row.get("sample", plain.sample)
-    if four_eyes != 0 and not whole(four_eyes):
-        faults.append(
-            f"review: four_eyes = {four_eyes!r}; write the amount (micro-credits) from which a ruling takes two, "
-            "0 for every ruling"
-        )
-    if not isinstance(sample, int | float) or isinstance(sample, bool) or not 0 <= sample <= 1:
-        faults.append(f"review: sample = {sample!r}; write the part of approved gifts to draw, 0 to 1, such as 0.001")
-        sample = plain.sample
-    return ReviewTerms(claim_s, four_eyes, float(sample))
-
-
-def threshold(key: str, value: Any, faults: list[str]) -> float | None:
-    """A score from which a verdict is given."""
-    if value is None:
-        return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value <= 1:
-        faults.append(f"model: {key} = {value!r}; write a score above 0 and up to 1, such as 0.9")
-        return None
-    return float(value)
-
-
-def unknown(where: str, row: Mapping[str, Any], known: Iterable[str], faults: list[str]) -> None:
-    for key in row.keys() - set(known):
-        near = difflib.get_close_matches(key, list(known), 1)
-        faults.append(f"{where}: unknown field {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-
-
-def named(where: str, row: Mapping[str, Any], faults: list[str]) -> None:
-    if not isinstance(row.get("name"), str) or not NAME.match(row["name"]):
-        faults.append(f"{where}: a name is 1 to 64 of a-z, 0-9 and _, and starts with a letter")
-    if not isinstance(row.get("description"), str) or not row["description"].strip():
-        faults.append(f"{where}: say in description which abuse it catches")
-
-
-def one_of(where: str, row: Mapping[str, Any], key: str, faults: list[str]) -> Verdict:
-    action = ACTIONS.get(str(row.get(key)))
-    if action is None:
-        faults.append(f"{where}: {key} = {row.get(key)!r}; write {' or '.join(map(repr, ACTIONS))}")
-    return action or Verdict.HOLD
-
-
-def whole(ceiling: Any) -> bool:
-    return isinstance(ceiling, int) and not isinstance(ceiling, bool) and 1 <= ceiling < 2**63
-
-
-def span_s(where: str, key: str, span: Any, faults: list[str], most_s: int) -> int:
-    """A span such as "90s", "10m", "24h" or "30d" in seconds, at most `most_s`."""
-    match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", span) if isinstance(span, str) else None
-    seconds = int(match[1]) * UNITS_S[match[2]] if match else 0
-    if not 0 < seconds <= most_s:
-        faults.append(
-            f'{where}: {key} = {span!r}; write a span from "1s" to "{most_s // 86_400}d", such as "10m" or "24h"'
-        )
-    return seconds

@@ -134,7 +134,7 @@ def unfit(row: Mapping[str, Any], policy: Policy | None) -> str:
     said = store.HITS.decode(row["hits"])
     if policy is None:
         return "no policy judged it"
-    if any(hit.by == "ledger" for hit in said):
+    if row["refused"] and any(hit.by == "ledger" for hit in said):
         return "the ledger refused it before it was judged"
     names = {rule.name for rule in policy.rules}
     if any(hit.by == "degraded" and hit.name == "fault" and "fault" not in names for hit in said):
@@ -179,10 +179,14 @@ async def known(
 
 def rebuild(found: Found) -> Rebuilt:
     """What a decision is taken again from; a look is built on the activity of before, and a later one on the first."""
-    policy, gift, at = found.policy, gift_of(found.row, found.policy), micros(found.row["at"])
+    policy, at = found.policy, micros(found.row["at"])
+    holds = [hit.name for hit in store.HITS.decode(found.row["hits"]) if hit.by == "ledger"]
+    gift = structs.replace(gift_of(found.row, policy), ledger_hold=holds[0] if holds else None)
     activity = found.past.relived(Activity(policy.shapes, memory if policy.model else None))
     first = first_of(found, gift) if found.first else None
-    return Rebuilt(gift, at, policy, activity, found.serving, found.silent, first, found.waived, found.lists)
+    return Rebuilt(
+        gift, at, policy, activity, found.serving, found.silent, first, found.waived, found.lists, found.row["breaker"]
+    )
 
 
 def first_of(found: Found, gift: Gift) -> First:

@@ -59,6 +59,7 @@ class Rebuilt:
     first: First | None = None
     waived: Mapping[str, str] = field(default_factory=dict)
     lists: Lists = NONE
+    breaker: int | None = None
 
 
 def again(then: Rebuilt, gift: Gift | None = None, later_s: int = 0) -> Decision:
@@ -73,7 +74,7 @@ def again(then: Rebuilt, gift: Gift | None = None, later_s: int = 0) -> Decision
 def taken(then: Rebuilt, gift: Gift, later_s: int) -> Decision:
     aged, at = older(gift, later_s), then.at + later_s * 1_000_000
     said = opinion(then, aged, at)
-    return decide(aged, then.activity, then.policy, at, said, then.waived, then.lists)
+    return decide(aged, then.activity, then.policy, at, said, then.waived, then.lists, then.breaker)
 
 
 def opinion(then: Rebuilt, gift: Gift, at: int) -> Opinion | None:
@@ -100,7 +101,7 @@ def first_features(first: First | None, gift: Gift) -> Recorded:
 def of_amount(gift: Gift, amount: int) -> Gift:
     """The gift with another amount. A smaller one is still paid from promotions and young purchases as far as they go,
     a larger one from nothing else."""
-    parts = {name: getattr(gift, name) for name in ("promo_amount", "young_amount")}
+    parts = {name: getattr(gift, name) for name in ("promo_amount", "young_amount", "revoked_amount")}
     return replace(gift, amount=amount, **{name: min(part, amount) for name, part in parts.items() if part is not None})
 
 

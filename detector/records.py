@@ -1,7 +1,7 @@
 """The records beside what the log told of them.
 
-Law 12: a label, list entry, note, ruling or drawn gift that says something else than its event, or of which no event
-tells, is found and named.
+Law 12: a label, list entry, note, ruling, drawn gift or opening of the breaker that says something else than its event,
+or of which no event tells, is found and named.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ PAIRED: dict[str, tuple[str, dict[str, str]]] = {
         {name: name for name in ("list", "value", "removed_at")} | {"listed": "kind"},
     ),
     "detector.samples": ("told_samples", {"decision": "decision", "rate": "rate"}),
+    "detector.breaker_openings": (
+        "told_openings",
+        {name: name for name in ("generation", "looks", "judged", "blocked", "opened_at")},
+    ),
+    "detector.breaker_openings, ended": ("told_closings", {"closed_why": "why", "closed_at": "closed_at"}),
 }
 NOTES, RULINGS = "detector.case_notes", "detector.rulings"
 

@@ -23,7 +23,7 @@ from detector.silence import silent
 
 ENCODE = msgspec.json.Encoder().encode
 # Fields that came later: left out, they are no part of what a gift's hash says, so that older gifts keep theirs.
-LATER = ("sender_domain", "recipient_domain", "payload_hash", "look")
+LATER = ("sender_domain", "recipient_domain", "revoked_amount", "payload_hash", "look")
 
 
 class Question(msgspec.Struct, frozen=True):

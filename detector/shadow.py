@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from detector import champions, serving
+from detector import breaker, champions, serving
 from detector.decide import SEVERITY
 from detector.feature_table import HASH
 from detector.gift import Gift, Hit, Verdict, micros
@@ -96,9 +96,11 @@ def scored(model: Model, rows: Sequence[asyncpg.Record], ever: Lists) -> list[Sa
         if not 0 <= score <= 1:
             said.append((None, None, f"its score is {score}"))
             continue
-        others = [SEVERITY[hit.verdict] for hit in HITS.decode(row["hits"]) if not (of_model(hit) or hit.waived_by)]
+        others = [
+            hit for hit in HITS.decode(row["hits"]) if not (of_model(hit) or hit.waived_by or hit.by == breaker.BY)
+        ]
         own = as_listed(row, verdict(score, model.thresholds), ever)
-        said.append((score, max([*others, own]).word, None))
+        said.append((score, under_breaker(row["breaker"], others, own).word, None))
     return said
 
 
@@ -109,6 +111,14 @@ def as_listed(row: Any, own: Verdict, ever: Lists) -> Verdict:
     facts = {name: row[name] for name in ("sender", "recipient", "ip", "device", "fingerprint", "sender_domain")}
     allowed = ever.allowed(Gift(row["id"], amount=1, payload_hash=b"", **facts), micros(row["at"]))
     return Verdict.APPROVE if allowed else own
+
+
+def under_breaker(opening: int | None, others: Sequence[Hit], own: Verdict) -> Verdict:
+    """The most severe of the other hits and the model's own verdict, as an open breaker leaves it."""
+    hits = [*others, Hit("model", "challenger", own.word)]
+    if opening is not None and breaker.turns(hits):
+        return Verdict.HOLD
+    return max(SEVERITY[hit.verdict] for hit in hits)
 
 
 def of_model(hit: Hit) -> bool:

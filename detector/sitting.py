@@ -16,11 +16,14 @@ import asyncpg
 
 from detector import cases, sampling, silence, store
 from detector.activity import Activity, State
+from detector.breaker import Tally
 from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.flush import Flush
 from detector.gift import Decision, Gift, Opinion, Verdict
+from detector.identity_terms import ANY_IDENTITY
 from detector.lists import NONE, Lists
+from detector.log import Told
 from detector.looker import Looker
 from detector.parties import seen, teach
 from detector.policy import Policy
@@ -38,11 +41,14 @@ class Sitting:
 
     def __init__(
         self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int],
-        lists: Lists = NONE,
+        lists: Lists = NONE, opening: int | None = None, tally: Tally | None = None,
     ) -> None:  # fmt: skip
         self.activity = activity
         self.lists = lists
+        self.opening = opening if policy and policy.breaker else None
+        self.tally = tally if policy and policy.breaker else None
         self.policy = policy
+        self.identity = policy.identity if policy else ANY_IDENTITY
         self.versions = versions
         self.looker = Looker(activity, policy.model, serves) if policy and policy.model and serves else None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -79,8 +85,8 @@ class Sitting:
         self.now = max(self.now, at or 0)
         try:
             waived = self.waived.get(gift.id, NOTHING)
-            opinion, late = self.opinion(gift), self.late.get(gift.id)
-            decision = decide(gift, self.activity, self.policy, self.now, opinion, waived, self.lists, late)
+            said, late = self.opinion(gift), self.late.get(gift.id)
+            decision = decide(gift, self.activity, self.policy, self.now, said, waived, self.lists, self.opening, late)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
             decision = degraded(gift, self.now, "fault", self.generation)
@@ -153,8 +159,13 @@ class Sitting:
             flush.write(*self.rows())
 
     def stop(self, decision: Decision, reason: str) -> None:
-        """The ledger holds a gift although it was approved: its case says why."""
+        """The ledger holds a gift whatever the verdict: its case says why."""
         self.stopped.append((decision, f"ledger:{reason}"))
+
+    def let_go(self, unchanged: Sequence[Decision]) -> None:
+        """Later looks that found what stands already are not recorded: nothing hangs on them."""
+        gone = {id(one) for one in unchanged}
+        self.decisions = [one for one in self.decisions if id(one) not in gone]
 
     @property
     def sample_rate(self) -> float:
@@ -172,15 +183,18 @@ class Sitting:
         return bool(held or self.drawn)  # the draw hashes every gift: last
 
     async def tell_desk(
-        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None
-    ) -> None:
-        """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction."""
+        self, conn: asyncpg.Connection, hold_s: int | None, left: Sequence[Left] = (), at: datetime | None = None,
+        also: Sequence[Told] = (), beside: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """What was held waits in a case from now on, and what left leaves its own; the last locks of a transaction.
+
+        The log hears of it, and of `also`, in one link."""
         come = cases.drafts(self.decisions, self.stopped, hold_s, at)
         drawn, rate = self.drawn, self.sample_rate
         if drawn:
             await store.note_samples(conn, drawn, rate)
             come += [cases.draft(one, cases.SAMPLE, [sampling.REASON], None) for one in drawn]
-        await cases.move(conn, come, left, [sampling.told(one, rate) for one in drawn])
+        await cases.move(conn, come, left, [*also, *(sampling.told(one, rate) for one in drawn)], beside)
 
     def close(self, *, committed: bool) -> None:
         """The transaction ended: keep the states under their new versions, or forget them."""
@@ -190,6 +204,8 @@ class Sitting:
                 state.version = self.versions[key]
             elif self.activity.states.get(key) is state:
                 del self.activity.states[key]
+        if committed and self.tally:
+            self.tally.add(self.decisions)
         self.activity.trim()
         if not self.done.done():
             self.done.set_result(None)

@@ -17,6 +17,7 @@ from detector.gift import WORDS, Decision, Event, Gift, Hit, micros, moment
 from detector.lists import Entry, Lists
 from detector.live import Party
 from detector.live_labels import Label
+from detector.log import Told, append
 from detector.parties import DIGEST, Past, recall, recall_label
 
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
@@ -30,7 +31,7 @@ DECISIONS = Table(
     id="text", at="timestamptz", seq="int4", look="int2", sender="text", recipient="text", amount="int8", ip="text",
     device="text", tier="text", verdict="text", refused="bool", hits="json", vector="json", generation="int4",
     model="text", score="float8", retry_after_s="int4", payload_hash="bytea", features="json", digest="json",
-    feature_table="text", fingerprint="text", sender_domain="text", recipient_domain="text",
+    feature_table="text", fingerprint="text", sender_domain="text", recipient_domain="text", breaker="int8",
 )  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def decision_row(one: Decision, seq: int) -> tuple[Any, ...]:
         one.id, moment(one.at), seq, gift.look, gift.sender, gift.recipient, gift.amount, gift.ip, gift.device,
         gift.tier, WORDS[one.verdict], one.refused, listed(one.hits), listed(one.vector), one.generation, one.model,
         one.score, one.retry_after_s, gift.payload_hash, maybe(one.features), maybe(one.digest),
-        HASH if one.features else None, gift.fingerprint, gift.sender_domain, gift.recipient_domain,
+        HASH if one.features else None, gift.fingerprint, gift.sender_domain, gift.recipient_domain, one.breaker,
     )  # fmt: skip
 
 
@@ -134,6 +135,12 @@ def maybe(shape: Any) -> str | None:
 async def lists(conn: asyncpg.Connection, version: int) -> Lists:
     """The lists as they stand, under the locks that told their version."""
     return Lists(version, [Entry.of(*row) for row in await conn.fetch(SQL["lists_standing"])])
+
+
+async def opening(conn: asyncpg.Connection) -> asyncpg.Record | None:
+    """The breaker's opening that lasts, if one does."""
+    row: asyncpg.Record | None = await conn.fetchrow(SQL["breaker_standing"])
+    return row
 
 
 async def all_lists(conn: asyncpg.Connection) -> Lists:
@@ -199,6 +206,7 @@ async def add_policy(conn: asyncpg.Connection, policy: str, author: str) -> int:
         await conn.execute("lock table detector.policies in exclusive mode")
         generation: int = await conn.fetchval(SQL["policy_add"], policy)
         await conn.execute(SQL["activate"], generation, author)
+        await append(conn, [activated(generation, author)])
     return generation
 
 
@@ -210,4 +218,10 @@ async def roll_back(conn: asyncpg.Connection, author: str) -> tuple[int, int] | 
         if back is None:
             return None
         await conn.execute(SQL["activate"], back, author)
+        await append(conn, [activated(back, author, left=left)])
     return left, back
+
+
+def activated(generation: int, author: str, **more: int) -> Told:
+    """The event of an activation; that of a roll-back says which generation was left."""
+    return Told("policy.activated", str(generation), author, {"generation": generation, **more})

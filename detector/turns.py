@@ -55,7 +55,7 @@ def of_amounts(then: Rebuilt, decision: Decision) -> Turn:
     """The nearest amount, smaller or larger, that turns the verdict."""
     gift, own, was = then.gift, decision.verdict, str(decision.gift.amount)
     steady = fixed(then, decision, lambda name: name != "amount", counts=True)
-    least = severest(steady)
+    least = min(severest(steady), own)  # a block, under an open breaker, is a hold
     if own and least is own:
         return Turn("amount", was, None, None, f"no other amount turns it: {named_all(steady)} would stop any")
 
@@ -120,7 +120,7 @@ def of_time(then: Rebuilt, decision: Decision) -> Turn:
     """How much later the verdict would have been another one, had nothing else happened meanwhile."""
     own, was = decision.verdict, stamp(moment(then.at))
     steady = fixed(then, decision, lambda name: FEATURES[name].source is None and name not in AGES, counts=False)
-    least = severest(steady)
+    least = min(severest(steady), own)
     if own and least is own:
         return Turn("time", was, None, None, f"waiting does not turn it: {named_all(steady)} would stop it at any time")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ BATCH = 5_000
 BEFORE_ALL, AFTER_ALL = -(2**63), 2**63 - 1
 PLACE = attrgetter("seq")
 Step = Callable[[int, int], None]  # events walked, of so many
+Beside = Callable[[asyncpg.Connection], Awaitable[list[Finding]]]
 
 
 class Report(NamedTuple):
@@ -29,10 +30,15 @@ class Report(NamedTuple):
     findings: list[Finding]
 
 
-async def verify(conn: asyncpg.Connection, step: Step = lambda done, total: None) -> Report:
-    """Check the chain, and the records beside it, in one snapshot, so that work may go on meanwhile."""
+async def verify(
+    conn: asyncpg.Connection, step: Step = lambda done, total: None, others: Sequence[Beside] = ()
+) -> Report:
+    """Check the chain, and the records beside it (`others`: those of whoever else tells the log), in one snapshot, so
+    that work may go on meanwhile."""
     async with conn.transaction(isolation="repeatable_read", readonly=True):
-        return await check(conn, step)
+        report = await check(conn, step)
+        told = [one for beside in others for one in await beside(conn)]
+        return report._replace(findings=report.findings + told)
 
 
 async def check(conn: asyncpg.Connection, step: Step = lambda done, total: None) -> Report:

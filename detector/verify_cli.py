@@ -1,14 +1,11 @@
-"""`lockgate verify`: is the log what was appended, and do the records agree with it? Law: exit 0 only if so."""
+"""What a walk along the log found, as text and for programs; and how far it is."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from detector.chain import Finding
@@ -16,27 +13,6 @@ if TYPE_CHECKING:
 
 SHOWN = 100
 LONG = 20_000  # events from which a walk shows how far it is
-
-
-def verify(
-    ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
-) -> None:
-    """Check the event log's chain and the records beside it; name each row that was edited, dropped, moved or added.
-
-    Exit status 0: everything is as it was appended; 1: something is not, or it could not be told. A tail cut off with a
-    head made to match shows only against a head kept elsewhere: keep the line that this prints.
-    """
-    from detector import verify as walking
-
-    with progress(quiet or as_json) as step:
-        found: Report = ctx.obj(lambda conn: walking.verify(conn, step))
-    if as_json:
-        typer.echo(json.dumps(shape(found), indent=2))
-    else:
-        typer.echo("\n".join(lines(found)))
-    raise typer.Exit(1 if found.findings else 0)
 
 
 def shape(found: Report) -> dict[str, Any]:

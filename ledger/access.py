@@ -13,20 +13,34 @@ from typing import Final
 import asyncpg
 from msgspec import Struct
 
+from detector.contract import SYSTEM, Told, append
 from ledger import store
 from ledger.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from ledger.events import key_told
 
 log = logging.getLogger(__name__)
 
 # The role table. A scope is what one route asks for; later roles are later rows.
 ROLES: Final[dict[str, frozenset[str]]] = {
-    "platform": frozenset({"orgs:write", "orgs:read", "grants:write", "keys:write", "labels:write"}),
-    "owner": frozenset({"transfers:write", "transfers:read", "balance:read"}),
+    "platform": frozenset(
+        {
+            "orgs:write",
+            "orgs:read",
+            "grants:write",
+            "keys:write",
+            "labels:write",
+            "compromise:write",
+            "endpoints:write",
+            "endpoints:read",
+            "events:read",
+        }
+    ),
+    "owner": frozenset({"transfers:write", "transfers:read", "balance:read", "compromise:write"}),
     "reader": frozenset({"transfers:read", "balance:read"}),
     "service": frozenset({"score:write", "score:read", "labels:write"}),
     "analyst": frozenset({"cases:read", "cases:write", "lists:read"}),
     "lead": frozenset({"cases:read", "cases:write", "cases:assign", "lists:read", "lists:write"}),
-    "auditor": frozenset({"cases:read", "audit:read", "lists:read"}),
+    "auditor": frozenset({"cases:read", "events:read", "lists:read"}),
 }
 ORG_ROLES: Final = frozenset({"owner", "reader"})
 # Keys of these are people's: the name says who did what, and two names are two people (law 13).
@@ -102,6 +116,10 @@ class Access:
         actor = self.known[name] = Actor(*row)
         return actor
 
+    def forget(self, org_id: str) -> None:
+        """Look the keys of an org up again: some were revoked just now. Other processes hear of it by `watch`."""
+        self.known = {name: actor for name, actor in self.known.items() if actor.org_id != org_id}
+
     async def watch(self) -> None:
         """Learn the keys there are, then hear of revoked ones for ever. While the database is silent nothing
         remembered is trusted."""
@@ -138,8 +156,18 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-async def issue_key(conn: asyncpg.Connection, role: str, name: str, org_id: str | None = None) -> str:
+async def issue_key(
+    conn: asyncpg.Connection, role: str, name: str, org_id: str | None = None, *, actor: str = SYSTEM
+) -> str:
     """A new key, shown this once. Raises Invalid where role and org do not go together."""
+    async with conn.transaction():
+        key, told = await enter_key(conn, role, name, org_id, actor)
+        await append(conn, [told])
+    return key
+
+
+async def enter_key(conn: asyncpg.Connection, role: str, name: str, org_id: str | None, actor: str) -> tuple[str, Told]:
+    """The same before the end of a transaction; and what the log is to hear of it."""
     if role not in ROLES:
         raise Invalid(f"unknown role {role!r}; choose one of {', '.join(sorted(ROLES))}")
     if (role in ORG_ROLES) != (org_id is not None):
@@ -152,12 +180,15 @@ async def issue_key(conn: asyncpg.Connection, role: str, name: str, org_id: str 
         )
     key = f"lg_{role}_{secrets.token_urlsafe(32)}"
     await conn.execute(store.SQL["api_key_add"], digest(key), name, role, org_id)
-    return key
+    return key, key_told("key.created", digest(key), {"name": name, "role": role, "org_id": org_id}, actor)
 
 
-async def revoke_key(conn: asyncpg.Connection | asyncpg.Pool, key: str, org_id: str | None = None) -> str:
+async def revoke_key(conn: asyncpg.Connection, key: str, org_id: str | None = None, *, actor: str = SYSTEM) -> str:
     """Revoke a key, of this org where one is named; its name. Raises NotFound where no such key is valid."""
-    name: str | None = await conn.fetchval(store.SQL["api_key_revoke"], digest(key), org_id)
-    if name is None:
-        raise NotFound("no such key, or it was revoked before")
+    async with conn.transaction():
+        row = await conn.fetchrow(store.SQL["api_key_revoke"], digest(key), org_id)
+        if row is None:
+            raise NotFound("no such key, or it was revoked before")
+        await append(conn, [key_told("key.revoked", digest(key), row, actor)])
+    name: str = row["name"]
     return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from detector.contract import Decision
+from detector.contract import Asks, Decision
 from ledger import store
 from ledger.credits import Org, Slice
+from ledger.stops import stands_at
 from ledger.transfers import Answer, Request, Status
 
 ENCODE = msgspec.json.Encoder().encode
@@ -69,12 +71,18 @@ def earlier(request: Request, answer: Any) -> Answer:
     return Answer(answer["status"], answer["body"], {"Idempotency-Replayed": "true"}, replayed=True)
 
 
-def refusal(request: Request, sender: Org, recipient: Org, slices: list[Slice] | None) -> tuple[str, Answer] | None:
-    """Why the ledger itself refuses a gift: (reason, answer), or None where it does not."""
-    if sender.frozen:
+def refusal(
+    request: Request, sender: Org, recipient: Org, slices: list[Slice] | None, asks: Asks, now: datetime
+) -> tuple[str, Answer] | None:
+    """Why the ledger itself refuses a gift that `asks` for an identity: (reason, answer), or None where it does not."""
+    if sender.frozen or sender.caution == "compromised":
         return "org_frozen", problem(403, "org_frozen", "sending is frozen for this org; ask the platform's support")
-    if sender.identity == "none":
-        detail = "only an org with a verified identity may send; verify the identity of this org first"
+    if not asks.met(sender.identity, sender.identity_at, now):
+        stands = stands_at(sender.identity, sender.identity_at)
+        detail = (
+            f"a gift of {request.amount} micro-credits needs {asks.words}; this org {stands}: verify it, then send "
+            "with a new key"
+        )
         return "identity_required", problem(403, "identity_required", detail)
     if recipient.frozen:
         detail = f"recipient {request.recipient!r} cannot receive gifts at present"

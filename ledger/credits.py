@@ -41,6 +41,8 @@ class Org(NamedTuple):
     created_at: datetime
     available: int
     domain: str | None
+    identity_at: datetime | None
+    caution: str | None  # 'compromised' while that is reported, 'cool_off' for a while after it
 
 
 class Grant(Struct, gc=False):

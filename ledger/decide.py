@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from detector.contract import Decision, Gift, Sitting
+from detector.contract import Decision, Gift, IdentityTerms, Sitting
 from ledger import answers, store
 from ledger.credits import Grant, Org, Slice, cut
 from ledger.transfers import FIRST_STATUS, Answer, Request, Status
@@ -66,12 +66,12 @@ def decide(piece: Sequence[Request], book: Book, sitting: Sitting) -> list[Outco
 
 def decide_wave(wave: Sequence[Request], book: Book, sitting: Sitting) -> list[Outcome]:
     """One wave, in order of arrival: earlier answer → parties → identity → funds → detector. The model looks once."""
-    weighed = [weigh(request, book) for request in wave]
+    weighed = [weigh(request, book, sitting.identity) for request in wave]
     sitting.look([(one.gift, one.request.at) for one in weighed if isinstance(one, Weighed) and not one.refusal])
     return [judge(one, book, sitting) if isinstance(one, Weighed) else one for one in weighed]
 
 
-def weigh(request: Request, book: Book) -> Weighed | Outcome:
+def weigh(request: Request, book: Book, identity: IdentityTerms) -> Weighed | Outcome:
     """What the ledger itself has to say of one request: its answer, or the gift that it makes."""
     earlier = book.answers.get((request.sender, request.key))
     if earlier is not None:
@@ -83,7 +83,9 @@ def weigh(request: Request, book: Book) -> Weighed | Outcome:
     sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
     slices = cut(book.grants[request.sender], request.amount)
     gift = gift_of(request, book, slices or [])
-    return Weighed(request, gift, slices, answers.refusal(request, sender, recipient, slices))
+    now = store.moment(book.now if request.at is None else request.at)
+    asks = identity.asked(request.amount)
+    return Weighed(request, gift, slices, answers.refusal(request, sender, recipient, slices, asks, now))
 
 
 def refuse_unknown(request: Request, book: Book) -> Outcome | None:
@@ -153,7 +155,15 @@ def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
         young_amount=young,
         sender_domain=sender.domain,
         recipient_domain=recipient.domain,
+        ledger_hold=hold(sender, recipient),
     )
+
+
+def hold(sender: Org, recipient: Org) -> str | None:
+    """Why the ledger holds a gift: a compromised org may not send, but what it is sent may be honest."""
+    if sender.caution == "cool_off":
+        return "cool_off"
+    return "recipient_compromised" if recipient.caution == "compromised" else None
 
 
 def age_s(since: datetime, now: int) -> int:

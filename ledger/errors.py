@@ -48,6 +48,12 @@ class Invalid(LedgerError):
     code = "invalid"
 
 
+class TargetRefused(Invalid):
+    """A URL, or an address behind it, that no webhook is sent to."""
+
+    code = "target_refused"
+
+
 class InsufficientCredits(LedgerError):
     status = 402
     code = "insufficient_credits"

@@ -9,7 +9,8 @@ from typing import Any, Final
 import asyncpg
 from msgspec import Struct
 
-from ledger import store
+from detector.contract import SYSTEM, Told, append
+from ledger import events, store
 from ledger.credits import MOST, NEVER, Account, Entry, Grant, cut, new_id, posting
 from ledger.errors import Conflict, InsufficientCredits, Invalid, NotFound
 
@@ -64,11 +65,17 @@ def grant_row(org_id: str, wish: Issue, terms: Terms, now: datetime) -> tuple[An
     return name, org_id, wish.origin, wish.priority, expires_at, giftable, giftable_at, now, wish.amount
 
 
-async def issue(conn: asyncpg.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Issue grants (rows of `grant_row`) inside the caller's transaction, which locked their orgs."""
+async def issue(conn: asyncpg.Connection, rows: Sequence[tuple[Any, ...]], *, actor: str = SYSTEM) -> None:
+    """Issue grants (rows of `grant_row`), last in the caller's transaction, which locked their orgs."""
+    await append(conn, await enter(conn, rows, actor))
+
+
+async def enter(conn: asyncpg.Connection, rows: Sequence[tuple[Any, ...]], actor: str) -> list[Told]:
+    """The same before the end of a transaction; what the log is to hear of it."""
     await conn.execute(store.SQL["grant_add"], *store.columns(rows, 9))
     entries = [entry for row in rows for entry in issued(row[0], row[1], row[8], row[7])]
     await conn.execute(store.SQL["post"], *store.columns(entries, 8))
+    return events.issued(rows, actor)
 
 
 def issued(grant_id: str, org_id: str, amount: int, at: datetime) -> list[Entry]:
@@ -76,7 +83,7 @@ def issued(grant_id: str, org_id: str, amount: int, at: datetime) -> list[Entry]
     return posting("issue", grant_id, at, legs)
 
 
-async def consume(conn: asyncpg.Connection, org_id: str, amount: int, subject: str) -> int:
+async def consume(conn: asyncpg.Connection, org_id: str, amount: int, subject: str, *, actor: str = SYSTEM) -> int:
     """Burn credits that the org used, in burn order; what remains available. Refuses what the org does not have.
 
     `subject` names the posting, so the same consumption can be posted once only: Conflict if it was.
@@ -100,6 +107,7 @@ async def consume(conn: asyncpg.Connection, org_id: str, amount: int, subject: s
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"consumption {subject!r} was posted before") from error
     left: int = have - amount
+    await append(conn, [events.consumed(org_id, amount, subject, left, actor)])
     return left
 
 
@@ -113,6 +121,7 @@ async def expire_due(pool: asyncpg.Pool, at: datetime | None = None, *, most: in
         gone = await conn.fetch(store.SQL["expired"], [row["org_id"] for row in owners], at)
         entries = [entry for one in gone for entry in write_off(one)]
         await conn.execute(store.SQL["post"], *store.columns(entries, 8))
+        await append(conn, events.expired(gone))
         return len(gone)
 
 

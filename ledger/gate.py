@@ -14,10 +14,11 @@ from typing import Any
 
 import asyncpg
 
-from detector.contract import Flush, Parties, Sitting, begin
+from detector.contract import Flush, Parties, Sitting, appending, begin
 from ledger import store
 from ledger.credits import Entry, Grant, Org, Slice, posting
 from ledger.decide import Book, Outcome, decide
+from ledger.events import created
 from ledger.scorer import Scorer
 from ledger.transfers import Answer, Request, Status
 
@@ -82,9 +83,9 @@ class Gate:
             most,
             None if at is None else store.moment(at),
         )
-        orgs = {org.id: org for org in map(Org._make, rows(row[1:9]))}
+        orgs = {org.id: org for org in map(Org._make, rows(row[1:11]))}
         grants: dict[str, list[Grant]] = {sender: [] for sender in senders}
-        for owner, *parcel in rows(row[9:14]):
+        for owner, *parcel in rows(row[11:16]):
             grants[owner].append(Grant(*parcel))
         return Book(
             now=store.micros(row["now"]),
@@ -110,13 +111,16 @@ class Gate:
                 await asyncio.sleep(0)
             last = decide(pieces[-1], book, sitting)
             remaining = *sitting.rows(), *self.rows(last)
-        end = () if sitting.news else ("commit",)
+        outcomes += last
+        told = [created(one) for one in outcomes if one.status]
+        # The log's head is locked by the last statement before the commit, in the query that holds both.
+        end = () if sitting.news else (appending(told), "commit") if told else ("commit",)
         async with Flush(conn, tables, end=end) as flush:
             flush.write(*remaining)
         if not end:
-            await sitting.tell_desk(conn, self.hold_s)
+            await sitting.tell_desk(conn, self.hold_s, also=told)
             await conn.execute("commit")
-        return outcomes + last
+        return outcomes
 
     def rows(self, outcomes: list[Outcome]) -> Sequence[list[Any]]:
         """What to record of outcomes, for each of TABLES. The entries' trigger posts the balances."""

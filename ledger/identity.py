@@ -13,7 +13,8 @@ from typing import Any, Final, Literal, NamedTuple
 import asyncpg
 import msgspec
 
-from ledger import store
+from detector.contract import LEVELS, append
+from ledger import events, store
 from ledger.credits import new_id
 from ledger.errors import Invalid
 from ledger.funding import lock_org
@@ -21,7 +22,6 @@ from ledger.signatures import Scheme
 
 Outcome = Literal["applied", "older", "ignored", "replayed"]
 PLATFORM: Final = "platform"
-LEVELS: Final = ("none", "basic", "full")
 # Stripe Identity: a document is looked at with its bearer's face, a number is only compared with registers.
 STRIPE_LEVELS: Final = {"document": "full", "id_number": "basic"}
 STRIPE_LOST: Final = frozenset({"requires_input", "canceled", "redacted"})
@@ -144,8 +144,10 @@ def follows(news: Told, before: Sequence[Told]) -> Outcome:
     return "applied" if counts else "ignored"
 
 
-async def note(conn: asyncpg.Connection, news: Told) -> Outcome:
-    """Let an event count, once, inside a transaction. Raises NotFound for an org that does not exist (yet)."""
+async def note(conn: asyncpg.Connection, news: Told, *, actor: str | None = None) -> Outcome:
+    """Let an event count, once, last in a transaction. Raises NotFound for an org that does not exist (yet).
+
+    The log hears of it as of its provider, or of the `actor` that the platform's word is by."""
     org = await lock_org(conn, news.org)
     if await conn.fetchval(store.SQL["identity_known"], news.provider, news.event):
         return "replayed"
@@ -157,7 +159,9 @@ async def note(conn: asyncpg.Connection, news: Told) -> Outcome:
     outcome = follows(news, before)
     await conn.execute(store.SQL["identity_note"], *news, outcome)
     if outcome == "applied":
-        await conn.execute(store.SQL["org_identity"], news.org, *standing([*before, news]))
+        stands = standing([*before, news])
+        await conn.execute(store.SQL["org_identity"], news.org, *stands)
+        await append(conn, [events.org_identity(news.org, *stands, actor or news.provider)])
     return outcome
 
 

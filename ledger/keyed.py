@@ -22,17 +22,20 @@ ENCODE = msgspec.json.Encoder(order="deterministic").encode
 
 
 async def once(
-    pool: asyncpg.Pool, key: str, meaning: Any, act: Callable[[asyncpg.Connection], Awaitable[Any]], status: int = 200
-) -> Response:
+    pool: asyncpg.Pool, key: str, meaning: Any, act: Callable[[asyncpg.Connection], Awaitable[Any]], status: int = 200,
+    *, scope: str = PLATFORM,
+) -> Response:  # fmt: skip
     """Do `act` in one transaction and keep its answer, a refusal too; or give the answer that the key had before.
+
+    `scope` is whose keys these are; an org's for such acts are not those of its gifts.
 
     The key's lock comes before all others, and nobody waits for it: who comes second is told 409.
     """
     body_hash = hashlib.sha256(ENCODE(meaning)).digest()
     async with pool.acquire() as conn, conn.transaction():
-        if not await conn.fetchval(store.SQL["key_lock"], PLATFORM, key):
+        if not await conn.fetchval(store.SQL["key_lock"], scope, key):
             return respond(409, problem(409, "still_running", f"Idempotency-Key {key!r} is still running; retry soon"))
-        earlier = await conn.fetchrow(store.SQL["answer"], PLATFORM, key)
+        earlier = await conn.fetchrow(store.SQL["answer"], scope, key)
         if earlier is not None and earlier["body_hash"] != body_hash:
             detail = f"Idempotency-Key {key!r} was used with another request; use a new key for a new one"
             return respond(422, problem(422, "idempotency_key_reused", detail))
@@ -43,7 +46,7 @@ async def once(
                 body = ENCODE(await act(conn))
         except LedgerError as error:
             status, body = error.status, problem(error.status, error.code, error.detail)
-        await conn.execute(store.SQL["answer_add"], PLATFORM, key, body_hash, status, body)
+        await conn.execute(store.SQL["answer_add"], scope, key, body_hash, status, body)
         return respond(status, body)
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import asyncpg
 
-from detector.contract import SYSTEM, Decision, Left, Mark, Told, Verdict, append, silent
-from ledger import store
+from detector.contract import SYSTEM, Decision, Left, Mark, Told, Verdict, silent
+from ledger import events, store
 from ledger.asking import Asking, speaks
 from ledger.scorer import Hears, House
-from ledger.settlement import Plan, gift_of, parties, slices_of, why_not, write
+from ledger.settlement import Plan, gift_of, parties, slices_of, write
+from ledger.stops import against
 from ledger.transfers import Status
 
 BATCH = 100
@@ -77,14 +78,13 @@ class LateLooks:
                 if silent(decision.hits):
                     return False
                 await sitting.record(conn)
-                stop = why_not(transfer, orgs) if decision.verdict is Verdict.APPROVE else None
+                stop = against(transfer, orgs, sitting.identity, now) if decision.verdict is Verdict.APPROVE else None
                 if stop:
                     sitting.stop(decision, stop)
                 status = await step(conn, transfer, slices, decision, stop, now)
                 left_s = int((transfer["hold_until"] - now).total_seconds())
                 left = Left(name, "returned" if status is Status.RETURNED else "released", now)
-                await sitting.tell_desk(conn, left_s, [left], now)
-                await append(conn, told(transfer, status))
+                await sitting.tell_desk(conn, left_s, [left], now, told(transfer, status))
                 await transaction.commit()
                 committed = True
                 return True
@@ -123,9 +123,8 @@ async def step(
 
 
 def told(transfer: Any, status: Status) -> list[Told]:
-    body = {name: transfer[name] for name in ("sender", "recipient", "amount")}
     if status is Status.PENDING:
-        return [Told("transfer.released", transfer["id"], SYSTEM, body)]
+        return [events.released(transfer, SYSTEM)]
     if status is Status.RETURNED:
-        return [Told("transfer.returned", transfer["id"], SYSTEM, {**body, "reason": "second_look"})]
+        return [events.of_transfer("transfer.returned", transfer, SYSTEM, {"reason": "second_look"})]
     return []

@@ -9,11 +9,11 @@ import asyncpg
 from fastapi import APIRouter, Header
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from ledger import funding, store
+from ledger import funding, orgs, store
 from ledger.access import Access, issue_key, revoke_key
 from ledger.answers import PROBLEMS
 from ledger.credits import MOST
-from ledger.errors import Conflict, NotFound
+from ledger.errors import NotFound
 from ledger.funding import Issue, Terms
 from ledger.identity import note, platform
 from ledger.views import grant_view, org_view
@@ -76,10 +76,11 @@ def router(pool: asyncpg.Pool, access: Access, terms: Terms) -> APIRouter:
 def add_orgs(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.post("/orgs", status_code=201, summary="Create an org")
     async def create(org: NewOrg, authorization: Authorization = None) -> dict[str, Any]:
-        await access.actor(authorization, "orgs:write")
-        row = await pool.fetchrow(store.SQL["org_add"], org.id, org.tier, org.identity, org.owner, None, org.domain)
-        if row is None:
-            raise Conflict(f"org {org.id!r} exists already")
+        actor = await access.actor(authorization, "orgs:write")
+        async with pool.acquire() as conn:
+            row = await orgs.create(
+                conn, org.id, org.tier, org.identity, owner=org.owner, domain=org.domain, actor=actor.name
+            )
         return org_view(row)
 
     @routes.get("/orgs/{org_id}", summary="Show an org")
@@ -89,53 +90,56 @@ def add_orgs(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
 
     @routes.put("/orgs/{org_id}/identity", summary="Say how far an org's identity is verified")
     async def identity(org_id: str, body: Identity, authorization: Authorization = None) -> dict[str, Any]:
-        await access.actor(authorization, "orgs:write")
+        actor = await access.actor(authorization, "orgs:write")
         async with pool.acquire() as conn, conn.transaction():
             org = await funding.lock_org(conn, org_id)
-            await note(conn, platform(org_id, body.level, org["now"]))
+            await note(conn, platform(org_id, body.level, org["now"]), actor=actor.name)
             return org_view(await conn.fetchrow(store.SQL["org"], org_id))
 
     @routes.post("/orgs/{org_id}/freeze", summary="Stop an org from sending and receiving")
     async def freeze(org_id: str, authorization: Authorization = None) -> dict[str, Any]:
-        await access.actor(authorization, "orgs:write")
-        return org_view(found(org_id, await pool.fetchrow(store.SQL["org_frozen"], org_id, True)))
+        actor = await access.actor(authorization, "orgs:write")
+        async with pool.acquire() as conn:
+            return org_view(await orgs.freeze(conn, org_id, True, actor=actor.name))
 
     @routes.post("/orgs/{org_id}/unfreeze", summary="Let an org send and receive again")
     async def unfreeze(org_id: str, authorization: Authorization = None) -> dict[str, Any]:
-        await access.actor(authorization, "orgs:write")
-        return org_view(found(org_id, await pool.fetchrow(store.SQL["org_frozen"], org_id, False)))
+        actor = await access.actor(authorization, "orgs:write")
+        async with pool.acquire() as conn:
+            return org_view(await orgs.freeze(conn, org_id, False, actor=actor.name))
 
 
 def add_keys(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None:
     @routes.post("/orgs/{org_id}/keys", status_code=201, summary="Issue an API key of an org; shown this once")
     async def issue(org_id: str, body: NewKey, authorization: Authorization = None) -> dict[str, Any]:
-        await access.actor(authorization, "keys:write")
+        actor = await access.actor(authorization, "keys:write")
         found(org_id, await pool.fetchrow(store.SQL["org"], org_id))
         async with pool.acquire() as conn:
-            key = await issue_key(conn, body.role, body.name, org_id)
+            key = await issue_key(conn, body.role, body.name, org_id, actor=actor.name)
         return {"key": key, "role": body.role, "name": body.name, "org": org_id}
 
     @routes.post("/orgs/{org_id}/keys/revoke", summary="Revoke an API key of an org")
     async def revoke(org_id: str, body: OldKey, authorization: Authorization = None) -> dict[str, Any]:
-        await access.actor(authorization, "keys:write")
-        return {"revoked": await revoke_key(pool, body.key, org_id)}
+        actor = await access.actor(authorization, "keys:write")
+        async with pool.acquire() as conn:
+            return {"revoked": await revoke_key(conn, body.key, org_id, actor=actor.name)}
 
 
 def add_credits(routes: APIRouter, pool: asyncpg.Pool, access: Access, terms: Terms) -> None:
     @routes.post("/orgs/{org_id}/grants", status_code=201, summary="Issue a grant")
     async def issue(org_id: str, body: NewGrant, authorization: Authorization = None) -> dict[str, Any]:
-        await access.actor(authorization, "grants:write")
+        actor = await access.actor(authorization, "grants:write")
         async with pool.acquire() as conn, conn.transaction():
             org = await funding.lock_org(conn, org_id)
             row = funding.grant_row(org_id, Issue(**body.model_dump()), terms, org["now"])
-            await funding.issue(conn, [row])
+            await funding.issue(conn, [row], actor=actor.name)
             return grant_view(await conn.fetchrow(store.SQL["grant"], row[0]))
 
     @routes.post("/orgs/{org_id}/consume", summary="Burn credits that an org used")
     async def consume(org_id: str, body: Consumption, authorization: Authorization = None) -> dict[str, Any]:
-        await access.actor(authorization, "grants:write")
+        actor = await access.actor(authorization, "grants:write")
         async with pool.acquire() as conn, conn.transaction():
-            left = await funding.consume(conn, org_id, body.amount, f"{org_id}/{body.id}")
+            left = await funding.consume(conn, org_id, body.amount, f"{org_id}/{body.id}", actor=actor.name)
         return {"org": org_id, "id": body.id, "consumed": body.amount, "available": left}
 
 

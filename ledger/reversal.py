@@ -13,7 +13,8 @@ from typing import Any
 
 import asyncpg
 
-from ledger import store
+from detector.contract import SYSTEM, append
+from ledger import events, store
 from ledger.credits import Account, Entry, posting
 from ledger.errors import Conflict, NotFound
 from ledger.settlement import Minted, mint
@@ -23,8 +24,9 @@ Part = tuple[Any, int]
 
 
 async def reverse(
-    conn: asyncpg.Connection, transfer_id: str, amount: int | None, reason: str, *, only_gift: bool = False
-) -> asyncpg.Record:
+    conn: asyncpg.Connection, transfer_id: str, amount: int | None, reason: str, *, only_gift: bool = False,
+    actor: str = SYSTEM,
+) -> asyncpg.Record:  # fmt: skip
     """Reverse a settled gift inside the caller's transaction; the record of it, also where nothing was recovered.
 
     `amount` None is all that is left; `only_gift` leaves the recipient's other credits alone. Raises NotFound, and
@@ -48,6 +50,7 @@ async def reverse(
     record: asyncpg.Record = await conn.fetchrow(
         store.SQL["reversal_add"], name, transfer_id, now, asked, recovered, total(repaid), reason
     )
+    await append(conn, [events.taken_back(record, transfer, actor)])
     return record
 
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from detector.contract import Left
-from ledger import store
+from detector.contract import SYSTEM, Left
+from ledger import events, store
 from ledger.credits import Account, Entry, posting
 from ledger.errors import Conflict, Invalid, NotFound
 from ledger.funding import write_off
 from ledger.scorer import Desk
-from ledger.settlement import Plan, slices_of, write
+from ledger.settlement import Plan, Step, slices_of, write
 from ledger.transfers import Status
 
 # Somebody may open a gift, or move credits to a new org, between our reading and our locks: then once more.
@@ -46,9 +46,18 @@ class Draw(NamedTuple):
         return sum(part for _, part in self.parcels)
 
 
+class Taken(NamedTuple):
+    """What a revocation took: how much, the steps of the gifts that went back, the grants whose time had come."""
+
+    amount: int
+    steps: list[Step]
+    lapsed: list[Any]
+
+
 async def revoke(
-    conn: asyncpg.Connection, desk: Desk, grant_id: str, amount: int | None = None, reason: str | None = None
-) -> asyncpg.Record:
+    conn: asyncpg.Connection, desk: Desk, grant_id: str, amount: int | None = None, reason: str | None = None,
+    *, actor: str = SYSTEM,
+) -> asyncpg.Record:  # fmt: skip
     """Take back a root grant, whole or `amount` of it, inside the caller's transaction; the record of it.
 
     A grant that was taken back whole gives the record of that again. Raises NotFound, Invalid for a slice, and Conflict
@@ -67,25 +76,28 @@ async def revoke(
         raise Conflict(
             f"{amount} is more than the {left} micro-credits of grant {grant_id} that are not taken back yet"
         )
-    record = await carry_out(conn, root, reach, spent, left if amount is None else amount, reason)
+    record, drawn = await carry_out(conn, root, reach, spent, left if amount is None else amount, reason)
     held = {one["id"] for one in reach.waiting if one["status"] == Status.HELD}
-    await desk.left(conn, [Left(one, "returned", reach.now) for one in record["returned"] if one in held])
+    gone = [Left(one, "returned", reach.now) for one in record["returned"] if one in held]
+    told = [*events.expired(drawn.lapsed), *events.stepped(drawn.steps, reach.waiting, actor)]
+    await desk.left(conn, gone, [events.revoked(record, actor), *told])
     return record
 
 
 async def carry_out(
     conn: asyncpg.Connection, root: Any, reach: Reach, spent: Any, want: int, reason: str | None
-) -> asyncpg.Record:
+) -> tuple[asyncpg.Record, Taken]:
     """Take what is there, and say what is owed for the rest."""
     name, whole = f"{root['id']}.v{spent['number'] + 1}", want == root["amount"] - spent["amount"]
-    drawn, returned = await take(conn, name, root["id"], reach, want, whole)
-    rest = want - drawn.taken
+    drawn = await take(conn, name, root["id"], reach, want, whole)
+    returned = [step.id for step in drawn.steps]
+    rest = want - drawn.amount
     owed = min(rest, spent["consumed"] - spent["receivable"]) if root["origin"] == "purchase" else 0
-    parts = (want, drawn.taken, owed, rest - owed)
+    parts = (want, drawn.amount, owed, rest - owed)
     record: asyncpg.Record = await conn.fetchrow(
         store.SQL["revocation_add"], name, root["id"], root["org_id"], reach.now, whole, *parts, returned, reason
     )
-    return record
+    return record, drawn
 
 
 async def root_of(conn: asyncpg.Connection, grant_id: str) -> asyncpg.Record:
@@ -121,10 +133,8 @@ async def waiting_gifts(conn: asyncpg.Connection, root_id: str) -> list[str]:
     return [row["id"] for row in await conn.fetch(store.SQL["root_waiting"], root_id)]
 
 
-async def take(
-    conn: asyncpg.Connection, name: str, root_id: str, reach: Reach, want: int, whole: bool
-) -> tuple[Draw, list[str]]:
-    """Return gifts from the lock as far as needed, write off what had expired, take the rest; the gifts' ids."""
+async def take(conn: asyncpg.Connection, name: str, root_id: str, reach: Reach, want: int, whole: bool) -> Taken:
+    """Return gifts from the lock as far as needed, write off what had expired, take the rest."""
     grants = await conn.fetch(store.SQL["root_grants"], root_id)
     slices = await slices_of(conn, [one["id"] for one in reach.waiting])
     lapsed = [one for one in grants if one["expires_at"] <= reach.now]
@@ -134,10 +144,11 @@ async def take(
         plan.give_back(transfer, slices[transfer["id"]], Status.RETURNED, "credits_revoked", reach.now)
     if plan.steps:
         await write(conn, plan, 0)
-    entries = [entry for one in lapsed if one["available"] for entry in write_off(one)]
+    lapsed = [one for one in lapsed if one["available"]]
+    entries = [entry for one in lapsed for entry in write_off(one)]
     entries += revoked(name, drawn.parcels, reach.now)
     await conn.execute(store.SQL["post"], *store.columns(entries, 8))
-    return drawn, [step.id for step in plan.steps]
+    return Taken(drawn.taken, plan.steps, lapsed)
 
 
 def draw(grants: Sequence[Any], waiting: Sequence[Any], slices: dict[str, list[Any]], root_id: str, want: int) -> Draw:

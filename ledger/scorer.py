@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from detector.contract import Judged, Left, Mark, Parties, Sitting
+from detector.contract import Judged, Left, Mark, Parties, Sitting, Told
 
 
 class Scorer(Protocol):
@@ -18,9 +18,14 @@ class Scorer(Protocol):
 
 
 class Desk(Protocol):
-    """Where held gifts wait for an analyst; it hears of those that ended without one."""
+    """Where held gifts wait for an analyst; it hears of those that ended without one, and the log of `also`.
 
-    async def left(self, conn: Any, gone: Sequence[Left]) -> None: ...
+    What belongs together `bring_together` makes one case, in place of a sitting's `tell_desk`."""
+
+    async def left(self, conn: Any, gone: Sequence[Left], also: Sequence[Told] = ()) -> None: ...
+    async def bring_together(self, conn: Any, gifts: Sequence[str]) -> None: ...
+    async def note(self, conn: Any, case: str, author: str, text: str) -> None: ...
+    async def cases_of(self, conn: Any, gifts: Sequence[str]) -> dict[str, str]: ...
     async def unjudged(self, conn: Any, after: Mark | None, most: int) -> list[Mark]: ...
 
 

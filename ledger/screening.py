@@ -14,13 +14,14 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from detector.contract import SYSTEM, Asked, Decision, Flush, Gift, Judged, Sitting, Told, Verdict, append
-from ledger import answers, store
+from detector.contract import SYSTEM, Asked, Decision, Flush, Gift, Judged, Sitting, Told, append
+from ledger import answers, events, store
 from ledger.decide import Book, Outcome, Weighed, weigh
 from ledger.gate import Gate, kept_row, posted
 from ledger.remote import Remote, question
 from ledger.scorer import Hears
 from ledger.settlement import Plan, slices_of, write
+from ledger.stops import against
 from ledger.transfers import FIRST_STATUS, Answer, Request, Status
 
 # Beyond the deadline: the two commits, on a machine that is busy. Then another process may ask again.
@@ -89,7 +90,7 @@ class Screening:
         if before is not None:  # our own first commit, of which we never heard
             opened.asked.append(ASKED.decode(before["asked"]))
             return request.id
-        one = weigh(request, book)
+        one = weigh(request, book, sitting.identity)
         if isinstance(one, Weighed) and one.refusal:
             reason, answer = one.refusal
             one = Outcome(request, answer, sitting.turn_away(one.gift, reason))
@@ -116,7 +117,8 @@ class Screening:
         """The second commit: what was heard of gifts, or why nothing was; the answer of each."""
         async with self.pool.acquire() as conn, conn.transaction():
             transfers = await conn.fetch(store.SQL["transfers_lock"], sorted(heard))
-            await conn.fetch(store.SQL["lock_orgs"], sorted({one["sender"] for one in transfers}))
+            named = sorted({party for one in transfers for party in (one["sender"], one["recipient"])})
+            orgs = {org["id"]: org for org in await conn.fetch(store.SQL["lock_orgs"], named)}
             asked = {row["transfer_id"]: row for row in await conn.fetch(store.SQL["questions_of"], sorted(heard))}
             sitting = await self.ear.hears(heard).gather(conn, ())
             sitting.now = max([sitting.now, *(store.micros(one["created_at"]) for one in transfers)])
@@ -127,41 +129,46 @@ class Screening:
                 if one["status"] == Status.SCREENING
             }
             await sitting.record(conn)
-            await self.step(conn, [one for one in open_ if one["id"] in judged], judged, store.moment(sitting.now))
-            said = {one["id"]: self.answer(one, judged.get(one["id"])) for one in open_}
+            screened = [one for one in open_ if one["id"] in judged]
+            now = store.moment(sitting.now)
+            became = {one["id"]: becomes(one, judged[one["id"]], orgs, sitting, now) for one in screened}
+            await self.step(conn, screened, judged, became, now)
+            said = {one["id"]: self.answer(one, judged.get(one["id"]), became.get(one["id"])) for one in open_}
             await close(conn, said, asked, heard)
-            if sitting.news:
-                await sitting.tell_desk(conn, self.gate.hold_s)
-            await append(conn, [event(one, judged[one["id"]]) for one in open_ if one["id"] in judged])
+            told = [event(one, became[one["id"]]) for one in screened]
+            await sitting.tell_desk(conn, self.gate.hold_s, (), None, told)
             return said | await earlier(conn, [row for row in asked.values() if not row["open"]])
 
     async def step(
-        self, conn: asyncpg.Connection, transfers: Sequence[Any], judged: Mapping[str, Decision], at: datetime
+        self,
+        conn: asyncpg.Connection,
+        transfers: Sequence[Any],
+        judged: Mapping[str, Decision],
+        became: Mapping[str, Status],
+        at: datetime,
     ) -> None:
         """Approved and held gifts go on; the credits of blocked ones go back."""
         slices = await slices_of(conn, [one["id"] for one in transfers])
         plan = Plan()
         going: list[tuple[str, str]] = []
         for one in transfers:
-            decision = judged[one["id"]]
-            if decision.verdict is Verdict.BLOCK:
-                reason = "rate_limited" if decision.refused else "blocked"
+            if became[one["id"]] is Status.BLOCKED:
+                reason = "rate_limited" if judged[one["id"]].refused else "blocked"
                 plan.give_back(one, slices[one["id"]], Status.BLOCKED, reason, at)
             else:
-                going.append((one["id"], FIRST_STATUS[decision.verdict.word].value))
+                going.append((one["id"], became[one["id"]].value))
         if plan.steps:
             await write(conn, plan, 0)
         if going:
             terms = at, self.gate.lock_s, self.gate.hold_s
             await conn.execute(store.SQL["screened"], *store.columns(going, 2), *terms)
 
-    def answer(self, transfer: Any, decision: Decision | None) -> Answer:
+    def answer(self, transfer: Any, decision: Decision | None, status: Status | None) -> Answer:
         """What the sender is told; of a gift that ended while it was screened, how."""
-        if decision is None:
+        if decision is None or status is None:
             return answers.stands(transfer, transfer["status"], None)
         if decision.refused:
             return answers.rate_limited(decision)
-        status = FIRST_STATUS[decision.verdict.word]
         until = decision.at + self.gate.lock_s * 1_000_000 if status is Status.PENDING else None
         return answers.stands(transfer, status.value, until)
 
@@ -226,8 +233,19 @@ async def earlier(conn: asyncpg.Connection, rows: Iterable[Any]) -> dict[str, An
     return {names[row["org_id"], row["key"]]: Answer(row["status"], row["body"]) for row in found}
 
 
-def event(transfer: Any, decision: Decision) -> Told:
-    body = {name: transfer[name] for name in ("sender", "recipient", "amount")}
-    return Told(
-        "transfer.screened", transfer["id"], SYSTEM, {**body, "status": FIRST_STATUS[decision.verdict.word].value}
-    )
+def becomes(transfer: Any, decision: Decision, orgs: Mapping[str, Any], sitting: Sitting, now: datetime) -> Status:
+    """What a gift is once it was screened. How its parties stand by now, which no scorer knows, may hold it."""
+    status = FIRST_STATUS[decision.verdict.word]
+    stop = against(transfer, orgs, sitting.identity, now) if status is Status.PENDING else None
+    cool_until = orgs[transfer["sender"]]["cool_until"]
+    if status is Status.PENDING and stop is None and cool_until is not None and cool_until > now:
+        stop = "cool_off"
+    if stop is None:
+        return status
+    sitting.stop(decision, stop)
+    return Status.HELD
+
+
+def event(transfer: Any, status: Status) -> Told:
+    """transfer.screened: what the gift is from now on."""
+    return events.of_transfer("transfer.screened", transfer, SYSTEM, {"status": status.value})

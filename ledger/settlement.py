@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from detector.contract import Decision, Gift, Left, Parties, Verdict
-from ledger import store
+from detector.contract import SYSTEM, Decision, Gift, Left, Parties, Verdict
+from ledger import events, store
 from ledger.credits import Account, Entry, new_id, posting
+from ledger.decide import PROMOTIONAL, YOUNG_US
 from ledger.errors import Conflict, NotFound
 from ledger.scorer import Desk, Scorer
+from ledger.stops import against
 from ledger.transfers import OPEN, Status
 
 BATCH = 100
+SECOND_LOOK = "second_look"
 
 
 class Minted(NamedTuple):
@@ -96,9 +99,9 @@ class Plan:
         self.entries += posting("return", transfer["id"], at, legs)
         self.step(transfer, status, reason, at)
 
-    def hold(self, transfer: Any, decision: Decision, at: datetime) -> None:
+    def hold(self, transfer: Any, decision: Decision, at: datetime, reason: str = SECOND_LOOK) -> None:
         """Stop the clock until an analyst rules, or the hold runs out."""
-        self.step(transfer, Status.HELD, "second_look", at, decision)
+        self.step(transfer, Status.HELD, reason, at, decision)
 
     def step(
         self, transfer: Any, status: Status, reason: str | None, at: datetime,
@@ -169,7 +172,7 @@ class Settlement:
                     due = await conn.fetch(store.SQL["due_ready"], at, most, skip, ready)
                 if not due:
                     return 0
-                orgs, slices = await self.gather(conn, due)
+                orgs, slices = await gather(conn, due)
                 judged = [one for one in due if one["status"] == Status.PENDING]
                 at_us = None if at is None else store.micros(at)
                 sitting = await self.scorer.gather(conn, parties(judged, orgs), at=at_us)
@@ -183,7 +186,7 @@ class Settlement:
                 await sitting.record(conn)
                 await write(conn, plan, self.hold_s)
                 gone = [Left(one.id, "lapsed", now) for one in plan.steps if one.was == Status.HELD]
-                await sitting.tell_desk(conn, self.hold_s, gone, now)
+                await sitting.tell_desk(conn, self.hold_s, gone, now, events.stepped(plan.steps, due, SYSTEM))
                 await transaction.commit()
                 committed = True
                 return len(due)
@@ -192,12 +195,6 @@ class Settlement:
                     sitting.close(committed=committed)
                 if not committed and not conn.is_closed():
                     await transaction.rollback()
-
-    async def gather(self, conn: asyncpg.Connection, due: Sequence[Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-        """Lock both parties of every transfer in id order, then read the slices."""
-        named = sorted({party for one in due for party in (one["sender"], one["recipient"])})
-        orgs = {org["id"]: org for org in await conn.fetch(store.SQL["lock_orgs"], named)}
-        return orgs, await slices_of(conn, [one["id"] for one in due])
 
     def decide(
         self,
@@ -214,8 +211,8 @@ class Settlement:
             return plan.give_back(transfer, slices, Status.RETURNED, "hold_expired", now)
         decision = sitting.decide(gift)
         if decision.verdict is Verdict.BLOCK:
-            return plan.give_back(transfer, slices, Status.RETURNED, "second_look", now)
-        stop = why_not(transfer, orgs)
+            return plan.give_back(transfer, slices, Status.RETURNED, SECOND_LOOK, now)
+        stop = against(transfer, orgs, sitting.identity, now)
         if decision.verdict is Verdict.APPROVE and stop is None:
             return plan.settle(transfer, slices, decision, now)
         if decision.verdict is Verdict.APPROVE:
@@ -223,12 +220,11 @@ class Settlement:
         return plan.hold(transfer, decision, now)
 
 
-def why_not(transfer: Any, orgs: dict[str, Any]) -> str | None:
-    """Why the ledger holds a gift although it is approved: how its parties stand. None where nothing is in the way."""
-    sender, recipient = orgs[transfer["sender"]], orgs[transfer["recipient"]]
-    if sender["frozen"] or recipient["frozen"]:
-        return "party_frozen"
-    return "identity_required" if sender["identity"] == "none" else None
+async def gather(conn: asyncpg.Connection, transfers: Sequence[Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Lock both parties of every locked transfer in id order, then read the slices; each by its id."""
+    named = sorted({party for one in transfers for party in (one["sender"], one["recipient"])})
+    orgs = {org["id"]: org for org in await conn.fetch(store.SQL["lock_orgs"], named)}
+    return orgs, await slices_of(conn, [one["id"] for one in transfers])
 
 
 def parties(transfers: Iterable[Any], orgs: dict[str, Any]) -> list[Parties]:
@@ -259,9 +255,17 @@ def gift_of(transfer: Any, slices: Sequence[Any], orgs: dict[str, Any], now: dat
         seconds(now, max(tops)) if tops else None,
         sender["owner"] is not None and sender["owner"] == recipient["owner"],
         look=transfer["version"] + 1,
+        promo_amount=sum(one["part"] for one in slices if one["origin"] in PROMOTIONAL),
+        young_amount=sum(one["part"] for one in slices if young(one, now)),
+        revoked_amount=sum(one["part"] for one in slices if one["in_doubt"]),
         sender_domain=sender["domain"],
         recipient_domain=recipient["domain"],
     )
+
+
+def young(piece: Any, now: datetime) -> bool:
+    """A charge-back may still take it, as at the first look (ledger.decide)."""
+    return bool(piece["origin"] == "purchase" and store.micros(piece["rooted_at"]) > store.micros(now) - YOUNG_US)
 
 
 def seconds(now: datetime, since: datetime) -> int:
@@ -300,8 +304,9 @@ async def cancel(pool: asyncpg.Pool, desk: Desk, sender: str, transfer_id: str) 
             plan = Plan()
             plan.give_back(transfer, slices[transfer_id], Status.CANCELLED, "cancelled", locked[0]["now"])
             await write(conn, plan, 0)
-            if transfer["status"] == Status.HELD:
-                await desk.left(conn, [Left(transfer_id, "cancelled", locked[0]["now"])])
+            held = transfer["status"] == Status.HELD
+            gone = [Left(transfer_id, "cancelled", locked[0]["now"])] if held else []
+            await desk.left(conn, gone, events.stepped(plan.steps, [transfer], sender))
         elif transfer["status"] != Status.CANCELLED:
             raise Conflict(f"transfer {transfer_id} is {transfer['status']} already and cannot be cancelled")
         row: asyncpg.Record = await conn.fetchrow(store.SQL["transfer"], transfer_id, sender)

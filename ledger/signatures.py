@@ -1,5 +1,7 @@
 """Webhook signatures as three schemes write them. Law: the body's own bytes were signed, lately, by who has the secret.
 
+`check` reads those of others, `sign` makes ours: Standard Webhooks.
+
 Each scheme signs with HMAC-SHA256 and keeps every signature that a secret in rotation makes; one that fits is enough.
 
 * standard: Standard Webhooks, the headers `webhook-id`, `webhook-timestamp`, `webhook-signature: v1,BASE64 …` over
@@ -15,6 +17,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
+from secrets import token_bytes
 from typing import Final, Literal, NamedTuple
 
 from ledger.errors import SignatureStale, SignatureWrong
@@ -22,6 +25,7 @@ from ledger.errors import SignatureStale, SignatureWrong
 Scheme = Literal["standard", "stripe", "persona"]
 # How far a sender's clock and ours may be apart: what all three schemes recommend.
 TOLERANCE_S: Final = 300
+PREFIX: Final = "whsec_"
 HEADER: Final = {"stripe": "stripe-signature", "persona": "persona-signature"}
 
 
@@ -40,7 +44,7 @@ def check(scheme: Scheme, secrets: Sequence[str], headers: Mapping[str, str], bo
     """
     signed = read_standard(headers) if scheme == "standard" else read_pairs(HEADER[scheme], headers)
     content = signed.prefix.encode() + body
-    made = [hmac.new(key(scheme, secret), content, hashlib.sha256).digest() for secret in secrets]
+    made = digests(scheme, secrets, content)
     # every pair is compared, and each in constant time
     fits = [hmac.compare_digest(ours, theirs) for ours in made for theirs in signed.signatures]
     if not any(fits):
@@ -54,11 +58,27 @@ def check(scheme: Scheme, secrets: Sequence[str], headers: Mapping[str, str], bo
         )
 
 
+def sign(secrets: Sequence[str], name: str, at: int, body: bytes) -> dict[str, str]:
+    """The three headers of Standard Webhooks, signed with every secret; `at` is seconds since 1970."""
+    made = digests("standard", secrets, f"{name}.{at}.".encode() + body)
+    signatures = " ".join(f"v1,{base64.b64encode(one).decode()}" for one in made)
+    return {"webhook-id": name, "webhook-timestamp": str(at), "webhook-signature": signatures}
+
+
+def new_secret() -> str:
+    """A secret of the standard scheme: 256 random bits."""
+    return f"{PREFIX}{base64.b64encode(token_bytes(32)).decode()}"
+
+
+def digests(scheme: Scheme, secrets: Sequence[str], content: bytes) -> list[bytes]:
+    return [hmac.new(key(scheme, secret), content, hashlib.sha256).digest() for secret in secrets]
+
+
 def key(scheme: Scheme, secret: str) -> bytes:
     """The bytes that sign. Raises ValueError for a secret of the standard scheme that is not base64."""
     if scheme != "standard":
         return secret.encode()
-    return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
 
 
 def read_standard(headers: Mapping[str, str]) -> Signed:

@@ -58,13 +58,13 @@ def add_revoking(routes: APIRouter, pool: asyncpg.Pool, access: Access, desk: De
     async def revoke_grant(
         grant_id: Id, body: Revocation | None = None, authorization: Authorization = None, key: Key = None
     ) -> Response:
-        await access.actor(authorization, "grants:write")
+        actor = await access.actor(authorization, "grants:write")
         asked = body or Revocation(amount=None, reason=None)
         if asked.amount is not None and key is None:
             raise Invalid("a part of a grant can be taken back more than once, so it needs an Idempotency-Key header")
 
         async def act(conn: asyncpg.Connection) -> dict[str, Any]:
-            return revocation_view(await revoke(conn, desk, grant_id, asked.amount, asked.reason))
+            return revocation_view(await revoke(conn, desk, grant_id, asked.amount, asked.reason, actor=actor.name))
 
         if key is None:
             async with pool.acquire() as conn, conn.transaction():
@@ -99,11 +99,13 @@ def add_reversing(routes: APIRouter, pool: asyncpg.Pool, access: Access) -> None
     async def reverse_gift(
         transfer_id: Id, body: Reversal, authorization: Authorization = None, key: OwnKey = None
     ) -> Response:
-        await access.actor(authorization, "grants:write")
+        actor = await access.actor(authorization, "grants:write")
         name = idempotency_key(key)
 
         async def act(conn: asyncpg.Connection) -> dict[str, Any]:
-            record = await reverse(conn, transfer_id, body.amount, body.reason, only_gift=body.only_gift)
+            record = await reverse(
+                conn, transfer_id, body.amount, body.reason, only_gift=body.only_gift, actor=actor.name
+            )
             return reversal_view(record)
 
         return await keyed.once(pool, name, ("reverse", transfer_id, body.model_dump()), act, 201)

@@ -41,9 +41,19 @@ def grant_view(row: Any) -> dict[str, Any]:
     return {**{key: row[key] for key in keys}, **{key: stamp(row[key]) for key in times}}
 
 
+ORG_TIMES = ("identity_at", "created_at", "compromised_at", "cool_until")
+
+
 def org_view(row: Any) -> dict[str, Any]:
     keys = ("id", "tier", "identity", "frozen", "home_cell", "owner", "domain", "available", "reserved")
-    return {**{key: row[key] for key in keys}, **{key: stamp(row[key]) for key in ("identity_at", "created_at")}}
+    return {**{key: row[key] for key in keys}, **{key: stamp(row[key]) for key in ORG_TIMES}}
+
+
+def report_view(row: Any) -> dict[str, Any]:
+    """A compromise report; `found` is how many gifts it named."""
+    keys = ("id", "author", "detail", "gifts", "keys_revoked", "found")
+    view = {**{key: row[key] for key in keys}, **{key: stamp(row[key]) for key in ("at", "since")}}
+    return {**view, "org": row["org_id"], "case": row["case_id"]}
 
 
 def revocation_view(row: Any) -> dict[str, Any]:

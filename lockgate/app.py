@@ -21,23 +21,31 @@ import detector.api
 import detector.case_api
 import detector.explain_api
 import detector.list_api
+import detector.log_api
 import ledger.api
+import ledger.compromise_api
+import ledger.endpoint_api
 import ledger.identity_api
 import ledger.platform
 import ledger.trace_api
-from detector import cases
+from detector import breaker, cases, store
+from detector.breaker_watch import Watch
 from detector.case_work import Person
 from detector.contract import Judged
-from detector.errors import DetectorError
+from detector.errors import DetectorError, PolicyMoved
 from detector.explaining import Explainer
+from detector.gift import stamp
 from detector.judge import Detector
 from detector.scoring import Question, Scoring
 from ledger import answers, funding, settlement, transfers
 from ledger.access import ROLES, Access
 from ledger.asking import SecondLooks
+from ledger.delivery import Deliverer
 from ledger.errors import LedgerError
 from ledger.funding import Terms
 from ledger.gate import Gate
+from ledger.news import News
+from ledger.relook import Relook
 from ledger.rulings import Rulings
 from ledger.transfers import Answer
 from lockgate import postgres
@@ -50,12 +58,16 @@ from lockgate.wire import ShortWay
 log = logging.getLogger(__name__)
 CONNECTIONS = 10
 MOST_FAILED = 20
+WATCH_EVERY_S = 1.0
+UNSETTLED_S = 0.05  # how long news waits before it is asked again whether all who do not know it have ended
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers", "ledger.questions",
+    "ledger.relooks",
     "detector.keys", "detector.decisions", "detector.cases", "detector.case_gifts", "detector.case_keys",
 )  # fmt: skip
 ALONE = "judges by limits and rules alone: the active generation names no model"
+MASS_BLOCK = "a mass of gifts is being blocked: since {since} what rules and the model block is held"
 JUDGES = "judges by limits, rules and the model's score"
 
 
@@ -68,7 +80,10 @@ class Works:
     gate: GroupCommit[transfers.Request, Answer]
     scoring: GroupCommit[Question, Judged | None]
     settlement: settlement.Settlement | SecondLooks
+    relook: Relook
+    deliverer: Deliverer
     access: Access
+    breaker: Watch
     running: set[tuple[str, str]]
     apart: Apart
 
@@ -83,7 +98,10 @@ class Works:
             GroupCommit(apart.screening.commit if apart.remote else gate.commit),
             GroupCommit(Scoring(pool, judge).commit),
             apart.second_looks or settlement.Settlement(pool, judge, settings.hold_s),
+            Relook(pool, apart.house, settings.hold_s),
+            Deliverer(pool, settings.webhooks),
             Access(pool),
+            Watch(pool, judge.tally),
             set(),
             apart,
         )
@@ -132,6 +150,26 @@ class Works:
                     break
         return done
 
+    async def look_again_for_ever(self, every_s: float) -> None:
+        """Judge again what news touches; a fault is logged and tried again, and holds up nothing else."""
+        news, failed = News(self.relook), False
+        while True:
+            pause_s = every_s
+            try:
+                if failed:
+                    await news.set_aside()
+                    failed = False
+                waits = await news.hear()
+                pause_s = 0 if await news.work() else UNSETTLED_S if waits else every_s
+            except PolicyMoved:
+                pause_s = 0
+            except PASSING as error:
+                log.warning("looking again: %s: %s; trying again", type(error).__name__, error)
+            except Exception:
+                log.exception("gifts could not be judged again; one at a time now")
+                failed = True
+            await asyncio.sleep(pause_s)
+
     async def tidy_for_ever(self, every_s: float) -> None:
         """Let claims and proposals lapse when their time has passed; a fault is logged and tried again."""
         while True:
@@ -140,6 +178,17 @@ class Works:
             except (*PASSING, asyncpg.PostgresError) as error:
                 log.warning("lapsing claims: %s: %s; trying again", type(error).__name__, error)
             await asyncio.sleep(every_s)
+
+    async def watch_for_ever(self, every_s: float) -> None:
+        """Open and close the breaker as is due; a fault is logged and tried again."""
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self.breaker.tick()
+            except (*PASSING, asyncpg.PostgresError) as error:
+                log.warning("breaker: %s: %s; trying again", type(error).__name__, error)
+            except Exception:  # whatever it is, the alarm must not end with it
+                log.exception("the breaker could not be watched; trying again")
 
     async def learn_sizes(self) -> None:
         """Have PostgreSQL look at the growing tables a few times in a young process.
@@ -159,20 +208,27 @@ class Works:
         try:
             async with self.pool.acquire(timeout=2) as conn:
                 await asyncio.wait_for(conn.execute("select 1") if remote else self.detector.refresh(conn), 2)
+                opening = None if remote else await asyncio.wait_for(store.opening(conn), 2)
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             body: dict[str, Any] = {"status": "unavailable", "database": type(error).__name__}
             return Response(msgspec.json.encode(body), 503, media_type="application/json")
-        body = asked(remote) if remote else standing(self.detector)
+        body = asked(remote) if remote else standing(self.detector, opening)
         return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-def standing(judge: Detector) -> dict[str, Any]:
+def standing(judge: Detector, opening: Any = None) -> dict[str, Any]:
     """By what a process judges, and what keeps it from doing so."""
     body: dict[str, Any] = {"status": "ok", "generation": judge.generation, "model": None, "note": ALONE}
     if judge.generation is None:
         return body | {"status": "degraded", "note": "no active policy: every gift is held"}
     if judge.wanted:
         body |= {"model": judge.serving.name if judge.serving else None, "note": JUDGES}
+    if opening and judge.policy and judge.policy.breaker:
+        body |= {
+            "status": "degraded",
+            "reason": breaker.REASON,
+            "note": MASS_BLOCK.format(since=stamp(opening["opened_at"])),
+        }
     fault = judge.fault()
     if fault:
         body |= {"status": "degraded", "reason": fault[0], "note": f"every gift is held: {fault[1]}"}
@@ -199,9 +255,14 @@ def build(settings: Settings) -> Front:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         every_s = settings.settle_every_s
-        loops = [works.tidy_for_ever(every_s), works.learn_sizes(), works.access.watch()]
+        loops = [
+            works.tidy_for_ever(every_s), works.learn_sizes(), works.access.watch(),
+            works.deliverer.deliver_for_ever(settings.webhook_every_s),
+        ]  # fmt: skip
+        if settings.only != "ledger":
+            loops.append(works.watch_for_ever(WATCH_EVERY_S))
         if settings.only != "detector":
-            loops += [works.settle_for_ever(every_s), *works.apart.loops(every_s)]
+            loops += [works.settle_for_ever(every_s), works.look_again_for_ever(every_s), *works.apart.loops(every_s)]
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield {} if settings.only == "detector" else {"short_way": short_way(app, works)}
@@ -256,14 +317,18 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
         app.include_router(ledger.api.router(works.pool, access, works.apart.house, settings.lock_s))
     # Held gifts of a ledger alone wait at its own desk: a release moves its credits.
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))
+    app.include_router(detector.log_api.router(works.pool, allow))
+    app.include_router(ledger.endpoint_api.router(works.pool, access, settings.webhooks))
     if settings.only != "ledger":
         app.include_router(detector.list_api.router(works.pool, allow))
         app.include_router(detector.api.router(works.pool, allow, works.scoring.submit, own))
         app.include_router(detector.explain_api.router(Explainer(works.pool, settings.trusted_key), reader, allow))
     if settings.only != "detector":
-        terms = Terms(settings.giftable_origins, settings.clearing_s)
+        house, terms = works.apart.house, Terms(settings.giftable_origins, settings.clearing_s)
+        back = ledger.compromise_api.Terms(settings.hold_s, settings.cool_off_s)
         app.include_router(ledger.platform.router(works.pool, access, terms))
-        app.include_router(ledger.trace_api.router(works.pool, access, works.apart.house))
+        app.include_router(ledger.compromise_api.router(works.pool, access, house, back))
+        app.include_router(ledger.trace_api.router(works.pool, access, house))
         app.include_router(ledger.identity_api.router(works.pool, access, settings.identity_secrets))
     app.add_api_route("/healthz", works.health, tags=["health"], summary="Whether this process can judge, and by what")
 

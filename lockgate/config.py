@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NoReturn, get_args
 from urllib.parse import urlsplit
 
+from ledger.endpoints import DAY_S, Terms
 from ledger.signatures import Scheme, key
 
 # The artifacts that come with this version.
@@ -20,6 +21,9 @@ SHIPPED = Path(__file__).resolve().parent.parent / "models"
 ORIGINS = ("purchase", "promo", "free_tier", "gift")
 Half = Literal["ledger", "detector"]
 LONGEST_HOURS = 87_600  # ten years: far beyond any use, and far from overflowing a PostgreSQL timestamp
+
+LONGEST_DAYS = 3_650
+LONGEST_TIMEOUT_S = 30  # a post must end within its endpoint's lease
 
 
 class SettingError(ValueError):
@@ -39,12 +43,15 @@ class Settings:
     lock_s: int = 24 * 3600
     hold_s: int = 72 * 3600
     clearing_s: int = 24 * 3600
+    cool_off_s: int = 24 * 3600
     giftable_origins: frozenset[str] = frozenset({"purchase", "promo", "gift"})
     settle_every_s: float = 1.0
     trusted_key: str | None = None
     models: Path = SHIPPED
     # By scheme of signing; more than one secret while an endpoint's is being rotated.
     identity_secrets: Mapping[Scheme, tuple[str, ...]] = field(default_factory=dict)
+    webhooks: Terms = field(default_factory=Terms)
+    webhook_every_s: float = 0.5
     # One half of the house alone; a ledger alone asks the scorer at this URL.
     only: Half | None = None
     scorer: str | None = None
@@ -71,11 +78,14 @@ class Settings:
             lock_s=_hours(environ, "LOCKGATE_LOCK_HOURS", unset.lock_s, least_s=1),
             hold_s=_hours(environ, "LOCKGATE_HOLD_HOURS", unset.hold_s, least_s=1),
             clearing_s=_hours(environ, "LOCKGATE_CLEARING_HOURS", unset.clearing_s, least_s=0),
+            cool_off_s=_hours(environ, "LOCKGATE_COOL_OFF_HOURS", unset.cool_off_s, least_s=0),
             giftable_origins=_origins(environ, unset.giftable_origins),
             settle_every_s=_seconds(environ, "LOCKGATE_SETTLE_EVERY_S", unset.settle_every_s),
             trusted_key=_trusted_key(environ),
             models=Path(_text(environ, "LOCKGATE_MODELS") or unset.models).expanduser(),
             identity_secrets={scheme: found for scheme in get_args(Scheme) if (found := _secrets(environ, scheme))},
+            webhooks=_webhooks(environ, unset.webhooks),
+            webhook_every_s=_seconds(environ, "LOCKGATE_WEBHOOK_EVERY_S", unset.webhook_every_s),
         )
 
 
@@ -138,6 +148,30 @@ def _secrets(environ: Mapping[str, str], scheme: Scheme) -> tuple[str, ...]:
     return secrets
 
 
+def _webhooks(environ: Mapping[str, str], unset: Terms) -> Terms:
+    private = _text(environ, "LOCKGATE_WEBHOOK_PRIVATE")
+    if private not in ("", "allow", "refuse"):
+        _refuse("LOCKGATE_WEBHOOK_PRIVATE", repr(private), "write allow or refuse")
+    days = {name: f"LOCKGATE_WEBHOOK_{name}_DAYS" for name in ("GIVE_UP", "KEEP")}
+    return Terms(
+        private=private == "allow",
+        timeout_s=_seconds(environ, "LOCKGATE_WEBHOOK_TIMEOUT_S", unset.timeout_s, most_s=LONGEST_TIMEOUT_S),
+        retry_s=_seconds(environ, "LOCKGATE_WEBHOOK_RETRY_S", unset.retry_s),
+        give_up_s=_days(environ, days["GIVE_UP"], unset.give_up_s),
+        keep_s=_days(environ, days["KEEP"], unset.keep_s),
+    )
+
+
+def _days(environ: Mapping[str, str], name: str, unset_s: int) -> int:
+    text = _text(environ, name)
+    if not text:
+        return unset_s
+    days = _number(text)
+    if not 0 < days <= LONGEST_DAYS or round(days * DAY_S) < 1:
+        _refuse(name, repr(text), f"give days as a number above 0 and up to {LONGEST_DAYS}, such as 5 or 0.5")
+    return round(days * DAY_S)
+
+
 def _hours(environ: Mapping[str, str], name: str, unset_s: int, *, least_s: int) -> int:
     text = _text(environ, name)
     if not text:
@@ -149,13 +183,13 @@ def _hours(environ: Mapping[str, str], name: str, unset_s: int, *, least_s: int)
     return round(hours * 3600)
 
 
-def _seconds(environ: Mapping[str, str], name: str, unset_s: float) -> float:
+def _seconds(environ: Mapping[str, str], name: str, unset_s: float, most_s: int = 3600) -> float:
     text = _text(environ, name)
     if not text:
         return unset_s
     seconds = _number(text)
-    if not 0 < seconds <= 3600:
-        _refuse(name, repr(text), "give seconds as a number above 0 and up to 3600, such as 1.0")
+    if not 0 < seconds <= most_s:
+        _refuse(name, repr(text), f"give seconds as a number above 0 and up to {most_s}, such as 1.0")
     return seconds
 
 

@@ -16,8 +16,9 @@ from typing import Final
 
 import asyncpg
 
-from ledger import funding, store
-from ledger.access import digest, issue_key
+from detector.log import SYSTEM, Told, append
+from ledger import events, funding, store
+from ledger.access import digest, enter_key
 from ledger.credits import CREDIT
 from ledger.funding import Issue, Terms
 
@@ -58,31 +59,34 @@ class Demo:
 async def make_demo(conn: asyncpg.Connection, home: Path) -> Demo:
     """Make what is missing, inside the caller's transaction; any later start finds it again."""
     made = [await make_org(conn, org_id) for org_id in OWNERS]
+    told = [event for some in made for event in some]
     file = home.resolve() / "demo.json"
     keys = read(file)
     if await all_valid(conn, keys):
+        await append(conn, told)
         return Demo(keys, file, None)
-    keys = {name: await issue_key(conn, role, f"demo-{name}", org_id) for name, (role, org_id) in KEYS.items()}
+    issued = {name: await enter_key(conn, role, f"demo-{name}", org, SYSTEM) for name, (role, org) in KEYS.items()}
+    keys = {name: key for name, (key, _) in issued.items()}
     # Before the commit: a file whose keys were never committed is found invalid by the next start.
     write(file, keys)
+    await append(conn, [*told, *(event for _, event in issued.values())])
     lost = f"The demo's keys were not in {file}, so these are new ones; older ones still work."
     return Demo(keys, file, None if all(made) else lost)
 
 
-async def make_org(conn: asyncpg.Connection, org_id: str) -> bool:
-    """True if the org was made, False if the demo made it before."""
+async def make_org(conn: asyncpg.Connection, org_id: str) -> list[Told]:
+    """What the log is to hear of the org that was made; nothing if the demo made it before."""
     now = await conn.fetchval("SELECT clock_timestamp()")
     made = await conn.fetchrow(store.SQL["org_add"], org_id, "standard", "full", OWNERS[org_id], now - AGE, None)
     if made is None:
         org = await conn.fetchrow(store.SQL["org"], org_id)
         if org["owner"] != OWNERS[org_id]:
             raise Occupied(f"org {org_id!r} exists and is not the demo's: start without --demo")
-        return False
+        return []
     purchase = Issue(PURCHASE, "purchase", giftable_at=now - CLEARED)
     promo = Issue(PROMO, "promo", expires_at=now + PROMO_LASTS, giftable=True)
     rows = [funding.grant_row(org_id, wish, Terms(), now - BOUGHT) for wish in (purchase, promo)]
-    await funding.issue(conn, rows)
-    return True
+    return [events.org_created(made, SYSTEM), *await funding.enter(conn, rows, SYSTEM)]
 
 
 async def all_valid(conn: asyncpg.Connection, keys: Mapping[str, str]) -> bool:

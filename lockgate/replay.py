@@ -26,7 +26,7 @@ import uvloop
 import detector.store
 from detector import policy as policies
 from detector.errors import PolicyRefused
-from ledger import funding, store
+from ledger import funding, orgs, store
 from ledger.credits import new_id
 from ledger.transfers import Answer, Request
 from lockgate import first_model, postgres
@@ -198,9 +198,10 @@ async def fund(conn: asyncpg.Connection, rows: pl.DataFrame) -> None:
     created = rows["at"][0] - BEFORE
     parties = pl.concat([rows["sender"], rows["recipient"].alias("sender")]).unique().sort()
     needs = rows.group_by("sender").agg(pl.col("amount").sum()).sort("sender")
+    verified = rows["at"][-1]  # no history tells identities: as fresh as any gift may ask
     at_ms = max(0, store.micros(created) // 1000)
     for part in parties.to_frame().iter_slices(SLICE_ROWS):
-        await conn.execute(store.SQL["orgs_add"], part.to_series().to_list(), "basic", created)
+        await orgs.create_many(conn, part.to_series().to_list(), "full", created, verified)
     for part in needs.iter_slices(SLICE_ROWS):
         grants = [
             (new_id("gr", at_ms), sender, "purchase", 100, EXPIRES, True, created, created, amount * COVER)

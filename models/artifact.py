@@ -59,7 +59,7 @@ class Content:
 def write(directory: Path, content: Content, signing_key: Ed25519PrivateKey | None = None) -> Model:
     """Make the artifact and load it again as the service will; a directory that is there already is not touched."""
     files = build(content, signing_key)
-    model = _load(files, content.features, content.feature_table_hash, None, None)
+    model = opened(files, content.features, content.feature_table_hash)
     stored.lay(files, directory)
     return model
 
@@ -86,6 +86,11 @@ def read_packed(
 ) -> Model:
     """The model in the parcel, or ArtifactRefused; as `read`."""
     return _load(stored.open_parcel(parcel), features, feature_table_hash, trusted_key, now)
+
+
+def opened(files: Files, features: tuple[str, ...], feature_table_hash: str) -> Model:
+    """The model in the files that `build` made, which lie nowhere."""
+    return _load(files, features, feature_table_hash, None, None)
 
 
 def build(content: Content, signing_key: Ed25519PrivateKey | None = None) -> Files:

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -30,11 +30,13 @@ from detector.activity import Activity, State
 from detector.errors import PolicyMoved
 from detector.gift import Event, Gift
 from detector.policy import Policy
-from ledger import funding, reversal, revocation, settlement
-from ledger import store as ledger_store
+from ledger import compromise, funding, orgs, reversal, revocation, settlement
 from ledger.access import issue_key
 from ledger.api import SEND, request_of
+from ledger.errors import Conflict
 from ledger.funding import Issue, Terms
+from ledger.news import News
+from ledger.relook import Again
 from ledger.transfers import Answer
 from lockgate import postgres
 from lockgate.app import Works, build
@@ -77,6 +79,12 @@ def limit(name: str, on: str | Sequence[str], window: str, action: str = "block"
         f'[[limit]]\nname = "{name}"\non = {msgspec.json.encode(keys).decode()}\nwindow = "{window}"\n'
         f'{kind} = {most}\naction = "{action}"\ndescription = "a test"\n'
     )
+
+
+def asks(least: int, level: str, max_age: str | None = None) -> str:
+    """What gifts of so much or more ask of their sender's identity."""
+    age = f'max_age = "{max_age}"\n' if max_age else ""
+    return f'[[identity]]\nfrom = {least}\nlevel = "{level}"\n{age}description = "a test"\n'
 
 
 # --- the pure detector ---
@@ -138,7 +146,9 @@ class House:
     async def org(self, name: str = "", *, identity: str = "basic", tier: str = "standard", **more: Any) -> str:
         name = name or f"org{next(_numbers)}"
         owner, created, domain = (more.pop(fact, None) for fact in ("owner", "created_at", "domain"))
-        await self.pool.fetchrow(ledger_store.SQL["org_add"], name, tier, identity, owner, created, domain)
+        async with self.pool.acquire() as conn:
+            with suppress(Conflict):
+                await orgs.create(conn, name, tier, identity, owner=owner, created_at=created, domain=domain)
         if more:
             await self.grant(name, **more)
         return name
@@ -164,7 +174,8 @@ class House:
             return await reversal.reverse(conn, transfer, amount, "a test", **more)
 
     async def freeze(self, org: str, frozen: bool = True) -> None:
-        await self.pool.execute(ledger_store.SQL["org_frozen"], org, frozen)
+        async with self.pool.acquire() as conn:
+            await orgs.freeze(conn, org, frozen)
 
     async def send(self, sender: str, recipient: str, amount: int, key: str = "", **more: Any) -> Answer:
         """Through the gate, as the route does it."""
@@ -177,6 +188,18 @@ class House:
         answer = await self.send(sender, recipient, amount, **more)
         assert answer.status == 201, answer
         return str(msgspec.json.decode(answer.body)["id"])
+
+    async def compromised(self, org: str, since: datetime, **more: Any) -> dict[str, Any]:
+        """Report an org's account as stolen; what was done."""
+
+        async def once() -> compromise.Reported:
+            async with self.pool.acquire() as conn, conn.transaction():
+                judge, claim = self.works.detector, compromise.Claim(org, since, "test", "a test", **more)
+                return await compromise.report(conn, judge, judge, claim, self.works.relook.hold_s)
+
+        done = await again(once)
+        done.seen.close(committed=True)
+        return done.answer
 
     async def reserved(self, sender: str, recipient: str, amount: int, key: str = "") -> str:
         """The id of a gift between the two commits of a ledger that asks a scorer on machines of its own."""
@@ -201,6 +224,19 @@ class House:
             took = await again(lambda: self.works.settlement.settle_due(most=3))
             total += took
         return total
+
+    async def look_again(self, gifts: Sequence[str], news: str = "test", **more: Any) -> list[Again]:
+        """Judge waiting gifts again, for a reason of the test's own."""
+        return await again(lambda: self.works.relook.judge(gifts, news, **more))
+
+    async def catch_up(self) -> int:
+        """Judge again what all news so far touches; how many gifts were looked at."""
+        news, looked = News(self.works.relook), 0
+        while await news.hear():
+            await asyncio.sleep(0.005)
+        while took := await again(news.work):
+            looked += took
+        return looked
 
     async def know_policy(self) -> None:
         """Load the generation that judges, so that what races next does not begin with it."""
@@ -249,10 +285,11 @@ class House:
 
 
 TIMES = [
-    ("ledger.orgs", "created_at"),
+    *(("ledger.orgs", name) for name in ("created_at", "identity_at", "compromised_at", "cool_until")),
     *(("ledger.grants", name) for name in ("expires_at", "giftable_at", "rooted_at", "created_at", "revoked_at")),
     *(("ledger.transfers", name) for name in ("created_at", "settle_at", "hold_until", "ended_at")),
     *((f"ledger.{name}", "at") for name in ("entries", "revocations", "receivables", "reversals")),
+    *(("ledger.compromise_reports", name) for name in ("since", "at")),
     ("detector.decisions", "at"),
     ("detector.labels", "at"),
     *(("detector.cases", name) for name in ("opened_at", "deadline", "claimed_until", "ended_at")),
@@ -260,6 +297,9 @@ TIMES = [
     ("detector.case_keys", "at"),
     *(("detector.rulings", name) for name in ("at", "deadline", "second_at")),
     ("detector.labels", "label_at"),
+    *(("detector.breaker_openings", name) for name in ("opened_at", "closed_at")),
+    ("detector.breaker", "over_at"),
+    ("detector.breaker_tallies", "at"),
     ("ledger.questions", "lease_until"),
     *(("detector.list_entries", name) for name in ("added_at", "expires_at", "removed_at")),
 ]

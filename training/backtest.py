@@ -2,8 +2,9 @@
 before it; labels only count afterwards what was stopped, and decide nothing.
 
 Each gift is decided by `detector.decide`, in order of time, on activity that holds the decisions before it: a gift
-that a limit refuses burns no budget, as at the gate. Second looks and the model are not asked. A rule about a fact
-that the history does not have could only hold every gift: it is left out, and named.
+that a limit refuses burns no budget, as at the gate. Second looks and the model are not asked, and there is no breaker:
+what is told is what the policy blocks by itself. A rule about a fact that the history does not have could only hold
+every gift: it is left out, and named.
 """
 
 from __future__ import annotations

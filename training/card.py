@@ -72,8 +72,10 @@ def _held(held: Held, asked: dict[str, evaluate.Measure], terms: Terms) -> dict[
         "days": held.days,
         "all": every,
         "senders_not_known": of_fresh,
-        "precision_at_100_senders_a_day": _at_senders(held, judged.score),
-        "precision_at_100_senders_a_day_at_most": _at_senders(held, judged.fraud.astype(np.float64))["value"],
+        "precision_at_100_senders_a_day": mean_of(np.array(at_senders(held, judged.score))),
+        "precision_at_100_senders_a_day_at_most": mean_of(np.array(at_senders(held, judged.fraud.astype(np.float64))))[
+            "value"
+        ],
         "fraud_microcredits": round(lost),
         # NaN where there was no fraud to prevent.
         "prevented_microcredits": round(lost * every["loss_prevented"]["value"]) if lost else 0,
@@ -90,17 +92,17 @@ def _recall_at(cases: float) -> evaluate.Measure:
     return recall
 
 
-def _at_senders(held: Held, score: Floats) -> dict[str, float]:
-    """Precision at 100 senders a day of those that remain; NaN where no fraud is known."""
+def at_senders(held: Held, score: Floats) -> list[float]:
+    """By day, precision at 100 senders of those that remain; nothing where no fraud is known."""
     left, fraud = held.remaining, held.judged.fraud
     if not fraud.any():
-        return _mean(np.empty(0))
+        return []
     sender = held.sender.filter(pl.Series(left))
-    return _mean(np.array(evaluate.precision_by_day(held.at_us[left], sender, fraud[left], score[left])))
+    return evaluate.precision_by_day(held.at_us[left], sender, fraud[left], score[left])
 
 
-def _mean(days: Floats) -> dict[str, float]:
-    """The mean over days, its interval by days drawn again."""
+def mean_of(days: Floats) -> dict[str, float]:
+    """The mean over days, its interval by days drawn again; NaN of none."""
     if not len(days):
         return {"value": float("nan"), "low": float("nan"), "high": float("nan")}
     again = np.random.default_rng(0).integers(0, len(days), (1_000, len(days)))

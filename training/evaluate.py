@@ -128,14 +128,22 @@ def bootstrap(
 def intervals(
     measures: dict[str, Measure], judged: Judged, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each measure over gifts drawn again with replacement; the engine shares out the draws."""
+    """The 95 % interval of each measure over gifts drawn again; the engine shares out the draws."""
+    found = draws(measures, judged, seed=seed, resamples=resamples)
+    return {name: interval([one[name] for one in found]) for name in measures}
+
+
+def draws(
+    measures: dict[str, Measure], judged: Judged, *, seed: int = 0, resamples: int = RESAMPLES
+) -> list[dict[str, float]]:
+    """Each measure over gifts drawn again with replacement, as often as asked; nothing of no gifts."""
     if not len(judged.score):
-        return dict.fromkeys(measures, (float("nan"), float("nan")))
+        return []
     # Sorted beforehand, so that a measure, which sorts, has hardly anything to do.
     judged = judged.take(np.argsort(-judged.score, kind="stable"))
     tasks = (range(start, min(start + TASK, resamples)) for start in range(0, resamples, TASK))
     parts = joblib.Parallel()(joblib.delayed(_drawn)(measures, judged, seed, task) for task in tasks)
-    return {name: _interval([one[name] for part in parts for one in part]) for name in measures}
+    return [one for part in parts for one in part]
 
 
 def _drawn(measures: dict[str, Measure], judged: Judged, seed: int, numbers: Iterable[int]) -> list[dict[str, float]]:
@@ -147,7 +155,8 @@ def _drawn(measures: dict[str, Measure], judged: Judged, seed: int, numbers: Ite
     return found
 
 
-def _interval(found: list[float]) -> tuple[float, float]:
+def interval(found: list[float]) -> tuple[float, float]:
+    """Of what draws gave; NaN where none has a figure."""
     # Frauds that are few may all be missing from a draw.
     if not found or np.isnan(found).all():
         return float("nan"), float("nan")

@@ -15,7 +15,7 @@ from detector.feature_table import ASKS_OF_GIFT, LABELLED, LARGEST, NAMES, SPELL
 from training import context
 from training.families import Key, aggregates
 from training.kernels import I64, NULL, blank, spelled
-from training.numbers import columns_of
+from training.numbers import columns_of, integers
 
 DERIVED = {name: parse(row.expression, TYPES).to_polars() for name, row in TABLE.items() if row.expression}
 
@@ -43,7 +43,7 @@ def features(rows: pl.DataFrame, labels: bool = True) -> pl.DataFrame:
 
 def facts_of(rows: pl.DataFrame, known: set[str]) -> dict[str, pl.Series]:
     out = blank(len(SPELLED), rows.height)
-    spelled(rows["amount"].cast(pl.Int64).clip(0, LARGEST).to_numpy(), out)
+    spelled(integers(rows["amount"].clip(0, LARGEST)), out)
     facts = {name: pl.Series(name, column) for name, column in zip(SPELLED, out, strict=True)}
     said = {row.name: rows[row.name] for row in TABLE.values() if row.kind == "fact" and row.name in known}
     return facts | {name: column.cast(pl.Int64) for name, column in said.items()}

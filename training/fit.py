@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import joblib
@@ -26,17 +26,15 @@ from training import boosting, export, surprises, thresholds
 from training.card import with_card
 from training.drift import Window, reference
 from training.errors import TrainingError
-from training.evaluate import Ints, Judged, remaining, unknown_senders
-from training.held import WEEK_US, Held, kind_of
+from training.evaluate import Judged
+from training.held import WEEK_US, Held, held_of
 from training.lesson import Lesson, Step, Wish, lesson_of, matrix
-from training.split import Bools, Floats, Rows, Split, frauds, known
+from training.split import Floats, Rows, Split, known
 
 CHECK_ROWS = 64
 # Labels come once it serves that were not there to calibrate on, and raise what is held: so much of the rate is asked
 # of gifts without any.
 UNLABELLED = 0.85
-# Frauds of a week, and of the week by which labels are late, as in the Fraud Detection Handbook.
-FORTNIGHT = timedelta(days=14)
 
 
 def fit(
@@ -51,6 +49,16 @@ def fit(
 
     `unseen` goes on the card: what training.unseen found.
     """
+    content, held, lesson = learned(rows, features, wish, feature_table_hash, step)
+    step("writing the card", 0.9)
+    content = replace(content, reference=_reference(content, lesson, held.judged.score))
+    return with_card(content, held, lesson.vectors, lesson.early, wish.terms, unseen)
+
+
+def learned(
+    rows: pl.DataFrame, features: pl.DataFrame, wish: Wish, feature_table_hash: str, step: Step
+) -> tuple[Content, Held, Lesson]:
+    """As `fit`, without card and reference; what its scores of the held slice came to; what was learned from."""
     step("choosing rows", 0.3)
     lesson = lesson_of(rows, features, wish)
     enough = lesson.fraud.sum() >= wish.enough and lesson.fraud[: lesson.early].any()
@@ -59,9 +67,7 @@ def fit(
     else:
         gap = matrix(features, lesson.spans.gap.rows(rows["at"]))
         content, held = _unsupervised(lesson, gap, wish, feature_table_hash, step)
-    step("writing the card", 0.9)
-    content = replace(content, reference=_reference(content, lesson, held.judged.score))
-    return with_card(content, held, lesson.vectors, lesson.early, wish.terms, unseen)
+    return content, held, lesson
 
 
 def _supervised(lesson: Lesson, wish: Wish, feature_table_hash: str, step: Step) -> tuple[Content, Held]:
@@ -133,29 +139,8 @@ def _hold_sum(tails: tuple[Tail, ...], names: tuple[str, ...], calm: Floats, wis
 
 
 def _held(lesson: Lesson, as_of: datetime, scores: Floats, by: str) -> Held:
-    rows, there = lesson.rows, np.zeros(lesson.rows.height, dtype=np.bool_)
-    there[lesson.held] = True
-    fresh = unknown_senders(rows["sender"], frauds(rows, lesson.spans.held.start), there)[lesson.held]
-    held, early = rows[lesson.held], lesson.early
-    at_us = held["at"].to_physical().to_numpy()
-    return Held(
-        judged=Judged(lesson.fraud[early:], scores, held["amount"].to_numpy(), lesson.weight[early:]),
-        at_us=at_us,
-        sender=held["sender"],
-        fresh=fresh,
-        remaining=_remaining(lesson, as_of, at_us, held["sender"]),
-        by=by,
-        days=lesson.spans.held.days,
-        kind=kind_of(held),
-    )
-
-
-def _remaining(lesson: Lesson, as_of: datetime, at_us: Ints, sender: pl.Series) -> Bools:
-    """Whose sender was in no fraud of the last fortnight before the slice, or since, that was known on the day."""
-    rows = lesson.rows
-    late = rows.filter(pl.Series(frauds(rows, as_of)) & (rows["at"] >= lesson.spans.held.start - FORTNIGHT))
-    known_us = late["label_at"].to_physical().to_numpy() if late.height else np.empty(0, np.int64)
-    return remaining(at_us, sender, late["sender"], known_us)
+    early = lesson.early
+    return held_of(lesson.rows, lesson.spans.held, as_of, lesson.fraud[early:], scores, lesson.weight[early:], by)
 
 
 def _reference(content: Content, lesson: Lesson, scores: Floats) -> Reference:

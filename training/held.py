@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from training.evaluate import DAY_US, Ints, Judged, Measure, average_precision
-from training.split import Bools, Floats
+from training.evaluate import DAY_US, Ints, Judged, Measure, average_precision, remaining, unknown_senders
+from training.split import Bools, Floats, Span, frauds
 
 WEEK_US = 7 * DAY_US
 BINS = 10
+# Frauds of a week, and of the week by which labels are late, as in the Fraud Detection Handbook.
+FORTNIGHT = timedelta(days=14)
 # The normal quantile of a 95 % interval.
 SIGMAS = 1.96
 
@@ -37,6 +40,30 @@ class Held:
     by: str
     days: float
     kind: pl.Series | None = None
+
+
+def held_of(
+    rows: pl.DataFrame, span: Span, as_of: datetime, fraud: Bools, scores: Floats, weight: Floats, by: str
+) -> Held:
+    """The gifts of `rows` in the span, with what each came to; who is known as compromised goes by the labels known
+    when the span begins, or on a gift's day, as far as they were known by `as_of`."""
+    numbers = span.rows(rows["at"])
+    there = np.zeros(rows.height, dtype=np.bool_)
+    there[numbers] = True
+    held, bad = rows[numbers], frauds(rows, as_of)
+    at_us = held["at"].to_physical().to_numpy()
+    late = rows.filter(pl.Series(bad) & (rows["at"] >= span.start - FORTNIGHT))
+    known_us = late["label_at"].to_physical().to_numpy() if late.height else np.empty(0, np.int64)
+    return Held(
+        judged=Judged(fraud, scores, held["amount"].to_numpy(), weight),
+        at_us=at_us,
+        sender=held["sender"],
+        fresh=unknown_senders(rows["sender"], frauds(rows, span.start), there)[numbers],
+        remaining=remaining(at_us, held["sender"], late["sender"], known_us),
+        by=by,
+        days=span.days,
+        kind=kind_of(held),
+    )
 
 
 def kind_of(rows: pl.DataFrame) -> pl.Series | None:

@@ -6,18 +6,19 @@ import re
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from detector import policy as policies
-from detector.feature_table import HASH, NAMES
+from detector.feature_table import HASH, LABELLED, NAMES
 from models import artifact
 from models.errors import ArtifactUnknown
 from models.files import MANIFEST
 from models.manifest import NAME
-from training import history
+from training import folds, history
 from training.backtest import outcomes, summary
 from training.errors import TrainingError
 from training.fit import fit
@@ -66,6 +67,45 @@ def judge(sources: list[str], directory: Path, start: datetime, end: datetime, c
         raise TrainingError(f"the history has no row before {end.isoformat()}: give a later --to")
     step("features", 0.1)
     return score_history(rows, vectors(rows, cache), model, start, end, step)
+
+
+def folded(
+    rows: pl.DataFrame,
+    count: int,
+    days: int,
+    end: datetime | None,
+    labels: folds.Labels,
+    wish: Wish,
+    cache: Path,
+    step: Step,
+) -> dict[str, Any]:
+    """How models as of the start of each of the last folds would have judged it."""
+    spans = folds.spans(rows["at"][-1], count, days, end)
+    folds.refuse(rows, spans)
+    rows = rows.filter(pl.col("at") < spans[-1].end)
+    step("features", 0.1)
+    tables = tables_of(rows, labels, cache)
+    found = []
+    for number, span in enumerate(spans):
+        part = partial(_within, step, f"fold {number + 1} of {count}", 0.2 + 0.7 * number / count, 0.7 / count)
+        found.append(folds.judge(rows, tables, span, wish, HASH, part))
+    step("drawing again for the intervals", 0.9)
+    head = {"gifts": rows.height, "from": rows["at"][0].isoformat(), "to": rows["at"][-1].isoformat()}
+    return {"history": head, **folds.report(found, labels)}
+
+
+def _within(step: Step, fold: str, start: float, whole: float, stage: str, share: float) -> None:
+    step(f"{fold}: {stage}", start + whole * share)
+
+
+def tables_of(rows: pl.DataFrame, labels: folds.Labels, cache: Path) -> folds.Tables:
+    """The rows to learn from and the features to learn from and to judge by, with as many labels as asked."""
+    if labels == folds.Labels.KNOWN:
+        found = vectors(rows, cache)
+        return folds.Tables(rows, found, found)
+    blind = rows.drop(LABELLED)
+    found = vectors(blind, cache)
+    return folds.Tables(blind, found, vectors(rows, cache) if labels == folds.Labels.LATE else found)
 
 
 def tried(

@@ -29,8 +29,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def jit(function: Function) -> Function:
-    """Compiled at the first call, kept on disk, run without the interpreter's lock."""
+    """Compiled at the first call, kept on disk, run without the interpreter's lock.
+
+    Each loop is written out: NumPy's own words for it (slices, sums, fancy indices) take up to seconds to compile.
+    """
     return cast(Function, njit(cache=True, nogil=True)(function))
+
+
+@jit
+def taken(column: I64, rows: I64) -> I64:
+    """The column's values in these rows, in their order."""
+    out = np.empty(len(rows), np.int64)
+    for p in range(len(rows)):
+        out[p] = column[rows[p]]
+    return out
 
 
 @jit
@@ -40,8 +52,10 @@ def grouped(code: I64, keys: int) -> tuple[I64, I64]:
     for k in code:
         if k != NONE:
             start[k + 1] += 1
-    start = np.cumsum(start)
-    fill = start[:-1].copy()
+    fill = np.empty(keys, np.int64)
+    for k in range(keys):
+        fill[k] = start[k]
+        start[k + 1] += start[k]
     rows = np.empty(start[keys], np.int64)
     for i in range(len(code)):
         if code[i] != NONE:
@@ -94,11 +108,13 @@ def windows(
 
     `asking` groups the gifts that ask by the key that they ask about; `before` and `after` link the gifts of a pair."""
     wide = len(spans)
-    when, value, previous, following = at[rows], amount[rows], before[rows], after[rows]
+    when, value = taken(at, rows), taken(amount, rows)
+    previous, following = taken(before, rows), taken(after, rows)
     lo, total, kinds = np.empty(wide, np.int64), np.empty(wide, np.int64), np.empty(wide, np.int64)
     for k in range(len(asking) - 1):
         hi, end = start[k], start[k + 1]
-        lo[:], total[:], kinds[:] = hi, 0, 0
+        for w in range(wide):
+            lo[w], total[w], kinds[w] = hi, 0, 0
         for p in range(asking[k], asking[k + 1]):
             i = asking_rows[p]
             now = at[i]

@@ -172,8 +172,10 @@ def graph(
             continue
         about_s[FRESH], about_s[CHAIN] = about_r[FRESH], about_r[CHAIN] = fresh[i], hops[i]
         about_s[YOUNG] = about_r[YOUNG] = young[i]
-        about_s[FUNDERS:RECIPIENTS], about_s[RECIPIENTS:] = funder[s], payee[s]
-        about_r[FUNDERS:RECIPIENTS], about_r[RECIPIENTS:] = funder[r], payee[r]
+        for c in range(NEAR):
+            about_s[FUNDERS + c], about_s[RECIPIENTS + c] = funder[s, c], payee[s, c]
+            about_r[FUNDERS + c], about_r[RECIPIENTS + c] = funder[r, c], payee[r, c]
         funders[r] = remember(funder[r], funded[r], came[r], funders[r], s, i)
         payees[s] = remember(payee[s], paid[s], went[s], payees[s], r, i)
-        came[r, 0], went[s, 0] = about_s, about_r
+        for d in range(DIGEST):
+            came[r, 0, d], went[s, 0, d] = about_s[d], about_r[d]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from detector.feature_table import DAY_S, EXCESS_CAP, HABIT, HOUR_S, SURE, UNUSUAL
-from training.kernels import HORIZON, I64, NULL, SECOND, jit
+from training.kernels import HORIZON, I64, NULL, SECOND, jit, taken
 
 HOUR, DAY = HOUR_S * SECOND, DAY_S * SECOND
 WORDS = ("size", "sum", "max", "median", "at_least", "half", "excess")
@@ -64,7 +64,7 @@ def habits(
     count as usual. A gift does if it was under UNUSUAL percent of the habit of its time; once its label is known
     (only if `labelled`), if it was good. Whoever teaches has asked: one gift at most joins between two."""
     held = np.empty(HABIT + 1, np.int64)
-    when, value, known, bad = at[rows], amount[rows], label_at[rows], fraud[rows] == 1
+    when, value, known, bad = taken(at, rows), taken(amount, rows), taken(label_at, rows), taken(fraud, rows)
     usual = np.zeros(len(rows), np.bool_)
     for k in range(len(asking) - 1):
         lo = hi = start[k]
@@ -85,7 +85,7 @@ def habits(
                 lo += 1
             if labelled:
                 for q in range(lo, hi):
-                    if known[q] <= now and usual[q] == bad[q]:
+                    if known[q] <= now and usual[q] == (bad[q] == 1):
                         usual[q] = not usual[q]
                         n = put(held, n, value[q]) if usual[q] else take(held, n, value[q])
                         total += value[q] if usual[q] else -value[q]
@@ -102,8 +102,9 @@ def marked(
     asking: I64, asking_rows: I64, start: I64, rows: I64, at: I64, excess: I64, low: int, high: int, span: int, out: I64
 ) -> None:
     """Gifts of the org that is asked about, in `span`, whose excess was in [low, high)."""
-    when = at[rows]
-    mark = (excess[rows] >= low) & (excess[rows] < high)
+    when, mark = taken(at, rows), taken(excess, rows)
+    for p in range(len(rows)):
+        mark[p] = low <= mark[p] < high
     for k in range(len(asking) - 1):
         lo = hi = start[k]
         n = 0
@@ -121,8 +122,10 @@ def marked(
 @jit
 def same_hours(asking: I64, asking_rows: I64, start: I64, rows: I64, at: I64, out: I64) -> None:
     """Of the org's HABIT latest gifts within the horizon, those whose time of day is within an hour of this one's."""
-    when = at[rows]
-    hour = when % DAY
+    when = taken(at, rows)
+    hour = np.empty(len(rows), np.int64)
+    for p in range(len(rows)):
+        hour[p] = when[p] % DAY
     for k in range(len(asking) - 1):
         lo = hi = start[k]
         for p in range(asking[k], asking[k + 1]):

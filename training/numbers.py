@@ -57,10 +57,10 @@ def columns_of(rows: pl.DataFrame, known: set[str]) -> Columns:
     if (at[1:] < at[:-1]).any():
         raise ValueError("the rows are not in order of time: sort them by `at`, keeping the order of ties")
     sender, recipient, orgs = parties(rows["sender"], rows["recipient"])
-    taught = context.taught(rows).to_numpy()
+    taught = np.array(context.taught(rows).to_numpy())
     labelled = known.issuperset(LABELLED)
     fraud, label_at = known_labels(rows, at) if labelled else (np.zeros_like(at), np.full_like(at, NEVER))
-    youth = (rows["sender_age_s"] < YOUNG_S).fill_null(False).to_numpy() if "sender_age_s" in known else None
+    youth = np.array((rows["sender_age_s"] < YOUNG_S).fill_null(False).to_numpy()) if "sender_age_s" in known else None
     promo = integers(rows["promo_amount"].fill_null(0).clip(0, LARGEST)) if "promo_amount" in known else None
     sources = party_sources(sender, recipient, orgs, taught, tried="verdict" in known)
     sources |= {name: context_source(rows[name], taught) for name in CONTEXTS if name in known}
@@ -105,7 +105,8 @@ def context_source(names: pl.Series, taught: Bools) -> Source:
 
 
 def integers(column: pl.Series) -> I64:
-    return np.ascontiguousarray(column.to_physical().cast(pl.Int64).to_numpy())
+    """A copy: Polars' own memory is read-only, and for that a kernel would be compiled once more."""
+    return np.array(column.to_physical().cast(pl.Int64).to_numpy(), dtype=np.int64)
 
 
 def parties(sender: pl.Series, recipient: pl.Series) -> tuple[I64, I64, int]:

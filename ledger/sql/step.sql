@@ -1,4 +1,5 @@
--- Steps of transfers by compare-and-set on status and version, the grants they mint and the entries they post.
+-- Steps of transfers by compare-and-set on status and version, the grants they mint and the entries they post. A hold stops
+-- the clock with what is left of it, rounded up: a released gift waits no shorter than it was to.
 with minted as (
     insert into ledger.grants (
         id, org_id, origin, root_id, parent_id, transfer_id, priority, expires_at, giftable, giftable_at, rooted_at,
@@ -9,7 +10,8 @@ with minted as (
     update ledger.transfers t set status = s.status, version = t.version + 1, reason = s.reason,
         ended_at = case when s.status = 'held' then null else s.at end,
         settle_at = case when s.status = 'held' then null else t.settle_at end,
-        lock_left_s = case when s.status = 'held' then 0 end,
+        lock_left_s = case when s.status = 'held'
+            then greatest(0, ceil(extract(epoch from t.settle_at - s.at)))::integer end,
         hold_until = case when s.status = 'held' then s.at + $32::integer * interval '1 second' end,
         settle_decision_id = coalesce(s.decision_id, t.settle_decision_id),
         settle_verdict = coalesce(s.verdict, t.settle_verdict), settle_hash = coalesce(s.hash, t.settle_hash),

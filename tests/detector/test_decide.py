@@ -51,6 +51,17 @@ def test_without_a_policy_every_gift_is_held() -> None:
     assert (decision.verdict, decision.reasons, decision.generation) == (Verdict.HOLD, ["degraded:no_policy"], 0)
 
 
+def test_what_its_ledger_holds_is_no_milder_for_any_verdict_and_no_judge() -> None:
+    rules = policy.read(HOLDS + BLOCKS)
+    theirs = Hit("ledger", "cool_off", "hold")
+    for amount, verdict in ((1, Verdict.HOLD), (10, Verdict.HOLD), (100, Verdict.BLOCK)):
+        asked = gift(amount=amount, ledger_hold="cool_off")
+        plain = decide(gift(amount=amount), remember(rules, []), rules, NOW)
+        decision = decide(asked, remember(rules, []), rules, NOW)
+        assert (decision.verdict, decision.hits) == (verdict, (*plain.hits, theirs))
+        assert decide(asked, remember(rules, []), None, NOW).hits[1:] == (theirs,)
+
+
 def test_a_second_look_asks_the_rules_but_no_limit() -> None:
     rules = policy.read(limit("one", "sender", "1h", count=1) + HOLDS)
     activity = remember(rules, [past(NOW - 1)])

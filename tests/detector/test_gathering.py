@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import gathering
-from detector.gathering import SPAN, Desk, Draft, Gathered, Open, gather
+from detector.gathering import MOST_GIFTS, SPAN, Beside, Desk, Draft, Gathered, Open, gather
 from tests.support import examples
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -142,3 +142,28 @@ def test_a_sample_is_alone() -> None:
         for n, kind in enumerate(["sample", "hold", "sample", "hold"])
     ]
     assert partition(gather(drafts, Desk())) == {frozenset({"g0"}), frozenset({"g2"}), frozenset({"g1", "g3"})}
+
+
+# cases that belong together whatever their age, by (gifts, busy), oldest first; how many there are then, where a gift
+# of their org goes
+BESIDE: list[tuple[list[tuple[int, bool]], int, int]] = [
+    ([(1, False)], 1, 0),
+    ([(1, False), (1, False), (1, False)], 1, 0),
+    ([(1, False), (1, True), (1, False)], 1, 1),  # what somebody works on takes the others in
+    ([(1, True), (1, True), (1, False)], 2, 0),
+    ([(MOST_GIFTS - 2, False), (1, False), (1, False)], 2, 0),  # as far as there is room
+]
+
+
+@pytest.mark.parametrize(("cases", "left", "home"), BESIDE)
+def test_cases_beside_become_one_and_what_comes_joins_it(cases: list[tuple[int, bool]], left: int, home: int) -> None:
+    now = START + 30 * SPAN
+
+    def near() -> list[Beside]:
+        opened = [Open(f"c{n}", START + timedelta(hours=n), *one) for n, one in enumerate(cases)]
+        return [Beside(one, "o:a", now) for one in opened]
+
+    assert len(cases) - len(gather([], Desk(), near()).merged) == left
+    come = Draft("g1.2", "hold", "g1", "a", "b", 1, None, None, now, "hold", [], None, None)
+    gathered = gather([come], Desk(), near())
+    assert (gathered.opened, gathered.last(gathered.joined[0][1])) == ([], f"c{home}")

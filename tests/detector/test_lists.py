@@ -401,25 +401,6 @@ async def test_the_routes_of_lists(database: str) -> None:
         assert await listed(standing=False, cursor=2) == [3]
 
 
-async def test_the_audit_is_for_auditors_page_by_page(database: str) -> None:
-    key = await keys(database)
-    async with open_door(database) as http:
-        for value in ("a", "b", "c"):
-            body = {"kind": "org", "value": value, "reason": "why"}
-            assert (await http.post("/v1/lists/block", json=body, headers=key["lead"])).status_code == 201
-        assert (await http.get("/v1/audit", headers=key["lead"])).status_code == 403
-        assert (await http.get("/v1/audit")).status_code == 401
-        first = (await http.get("/v1/audit", params={"limit": 2}, headers=key["auditor"])).json()
-        assert [one["seq"] for one in first["events"]] == [1, 2] and first["next"] == 2
-        rest = (await http.get("/v1/audit", params={"cursor": 2}, headers=key["auditor"])).json()
-        assert [one["seq"] for one in rest["events"]] == [3] and rest["next"] is None
-        assert rest["events"][0]["kind"] == "list.added" and '"value":"c"' in rest["events"][0]["body"]
-        assert rest["head"].startswith("3 ") and len(rest["head"]) == 66
-        for query, found in [({"subject": "2"}, [2]), ({"kind": "list.removed"}, []), ({"actor": "lnn"}, [1, 2, 3])]:
-            some = (await http.get("/v1/audit", params=query, headers=key["auditor"])).json()
-            assert [one["seq"] for one in some["events"]] == found
-
-
 def test_nothing_listed_costs_no_lookup() -> None:
     assert NONE.hits(gift(), NOW) == [] and NONE.allowed(gift(), NOW) is None
     assert lists.waive([], "x") == []

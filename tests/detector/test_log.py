@@ -105,7 +105,7 @@ async def test_what_is_appended_is_there_in_order_and_chained(database: str) -> 
         (
             "insert into log.links select id + 1, last_seq + 1, last_seq + 1, at, hash, hash from log.links "
             "order by id desc limit 1",
-            "links_reached",
+            "links_follow",
         ),
         (
             "insert into log.links select id + 2, last_seq + 1, last_seq + 1, at, hash, hash from log.links",
@@ -146,6 +146,33 @@ async def test_an_append_that_cannot_be_read_leaves_nothing(
     with pytest.raises(asyncpg.PostgresError, match=said):
         await conn.fetchval(store.SQL["log_append"], *arrays)
     assert await verify(conn) == (0, 0, Head(0, 0, NOTHING), [])
+    await conn.close()
+
+
+async def test_whatever_is_told_reads_the_same_as_a_statement_of_its_own(database: str) -> None:
+    conn = await asyncpg.connect(database)
+    loop = asyncio.get_running_loop()
+
+    @examples(60)
+    @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=4), st.sampled_from(["on", "off"]))
+    def alike(texts: list[tuple[str, str, str]], backslashes: str) -> None:
+        told = [Told("a.b", subject, actor, {"n": text}) for subject, actor, text in texts]
+
+        async def both() -> list[list[tuple[str, ...]]]:
+            said = f"set escape_string_warning = off; set standard_conforming_strings = {backslashes}"
+            await conn.execute(f"{said}; {log.appending(told)}")
+            await log.append(conn, told)
+            rows = await conn.fetch("select kind, subject, actor, body from log.events order by seq desc limit $1",
+                                    2 * len(told))  # fmt: skip
+            return [list(map(tuple, some)) for some in (rows[: len(told)], rows[len(told) :])]
+
+        one, other = asyncio.run_coroutine_threadsafe(both(), loop).result()
+        assert one == other
+
+    await asyncio.to_thread(alike)
+    with pytest.raises(ValueError, match="zero byte"):
+        log.appending([Told("a.b", "\0", "w", {})])
+    assert (await verify(conn)).findings == []
     await conn.close()
 
 

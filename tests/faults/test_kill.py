@@ -70,6 +70,9 @@ class Load:
         assert reserved == 3 * len(self.acknowledged)
         judged = "select count(*) from detector.decisions where recipient = $1"
         assert await self.house.pool.fetchval(judged, self.recipient) == len(self.acknowledged)
+        opened = await self.house.pool.fetch("select subject as id from log.events where kind = 'transfer.created'")
+        all_there = await self.house.pool.fetch("select id from ledger.transfers")
+        assert sorted(opened) == sorted(all_there)
         await self.each_held_one_waits_once()
 
     async def each_held_one_waits_once(self) -> None:

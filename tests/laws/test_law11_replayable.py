@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -38,11 +39,23 @@ RULES = (
     + rule("medium", "amount between 50000000 and 60000000")
     + REVIEW
 )
+MASS = MODEL + rule("heavy", "amount > 100000000", "block") + rule("medium", "amount > 40000000") + REVIEW
+MASS += "[breaker]\nshare = 0.1\nat_least = 3\ncool = '1s'\n"
 POLICIES = (RULES, MODEL + RULES, MODEL + rule("small", "amount < 2000000 and reverse_count_7d > 0") + REVIEW)
 
 SIZES, PLACES, DEVICES = (1, 2, 3, 50, 120, 260), (None, "1.1.1.1", "2.2.2.2"), (None, "d1", "d2")
 SPANS_S = (5, 700, LOCK_S + 100, 90_000, 20 * 86_400)
-WEIGHTS = {"batch": 10, "foreign": 3, "label": 4, "pass": 4, "settle": 3, "policy": 2, "release": 4, "listing": 3}
+WEIGHTS = {
+    "batch": 10,
+    "foreign": 3,
+    "label": 4,
+    "pass": 4,
+    "settle": 3,
+    "policy": 2,
+    "release": 4,
+    "listing": 3,
+    "relook": 4,
+}
 LISTABLE = (("org", "o0"), ("org", "o1"), ("ip", "1.1.1.1"), ("device", "d1"), ("domain", "example.com"))
 
 
@@ -107,6 +120,12 @@ async def policy(trip: Trip, number: int) -> None:
     await trip.house.activate(*trip.draw.choices(POLICIES, (1, 4, 1)))
 
 
+async def relook(trip: Trip, number: int) -> None:
+    waiting = await trip.house.pool.fetch("select id from ledger.transfers where status = 'pending' order by id")
+    stop = trip.draw.choice((None, None, "compromised"))
+    await trip.house.look_again([row["id"] for row in waiting][:5], stop=stop)
+
+
 async def release(trip: Trip, number: int) -> None:
     for case in await trip.lead.queue(status="open"):
         await trip.lead.rule(case["id"], "release")
@@ -131,8 +150,28 @@ ACTS: dict[str, Any] = {
     "settle": lambda trip, number: trip.house.settle(),
     "policy": policy,
     "release": release,
+    "relook": relook,
     "listing": listing,
+    "tick": lambda trip, number: trip.house.works.breaker.tick(),
 }
+
+
+async def test_under_an_open_breaker_too(house: House, parcel: bytes) -> None:
+    """Blocks that became holds, were released, and were judged again with the breaker open or closed."""
+    await house.promote(parcel)
+    await house.activate(MASS)
+    orgs = [await house.org(f"o{n}", amount=10_000 * CREDIT, identity="full") for n in range(ORGS)]
+    acts = ["batch", "foreign", "batch", "tick", "batch", "release", "pass", "settle", "tick"]
+    async with open_door(house.dsn) as door:
+        trip = Trip(house, await seat(door, house.pool, "carol", "lead"), orgs, random.Random(4))
+        for number, act in enumerate(acts * 3):
+            await ACTS[act](trip, number)
+    await prove(house)
+    rows = await house.pool.fetch("select breaker, verdict, hits::text as hits from detector.decisions")
+    turned = [row for row in rows if "mass_block" in row["hits"]]
+    waived = [row for row in rows if re.search(r'"heavy","verdict":"block",[^}]*}?,?"waived_by"', row["hits"])]
+    assert {row["verdict"] for row in turned} == {"hold"}
+    assert waived, "nobody released what the breaker had held"
 
 
 async def prove(house: House) -> Counter[tuple[int, bool]]:

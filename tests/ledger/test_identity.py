@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.identity import LEVELS, Told, follows, standing
+from detector.contract import LEVELS
+from ledger.identity import Told, follows, standing
 from ledger.signatures import Scheme
 from tests.support import House, again, gather, new_key, open_door
 

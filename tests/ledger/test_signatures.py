@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import SignatureStale, SignatureWrong
-from ledger.signatures import TOLERANCE_S, Scheme, check
+from ledger.signatures import TOLERANCE_S, Scheme, check, new_secret, sign
 
 # The worked example of the Standard Webhooks libraries.
 STANDARD = (
@@ -92,3 +92,21 @@ def test_one_changed_bit_of_the_body_is_enough(body: bytes, key: bytes, at: int,
     changed = bytes([body[0] ^ (1 << bit)]) + body[1:] if body else b"x"
     with pytest.raises(SignatureWrong):
         check("standard", [secret], headers, changed, at)
+
+
+# --- ours ---
+
+
+def test_we_sign_the_published_vector_as_published() -> None:
+    secret, headers, body, at = STANDARD
+    assert sign([secret], headers["webhook-id"], at, body) == headers
+
+
+@given(st.binary(max_size=200), st.integers(0, 10**10))
+def test_what_we_sign_passes_with_either_secret_of_a_rotation(body: bytes, at: int) -> None:
+    new, old = new_secret(), new_secret()
+    headers = sign([new, old], "evt_1", at, body)
+    for secret in (new, old):
+        check("standard", [secret], headers, body, at)
+    with pytest.raises(SignatureWrong):
+        check("standard", [new_secret()], headers, body, at)

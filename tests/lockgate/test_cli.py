@@ -85,6 +85,30 @@ def test_the_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "set()"
 
 
+def test_a_stolen_account_from_the_command_line(lockgate: Run, service: str, tmp_path: Path) -> None:
+    keys = json.loads((tmp_path / "demo.json").read_text())["keys"]
+
+    def send(number: int, key: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": f"gift-{number}"}
+        body = {"recipient": "globex", "amount": 1_000_000}
+        return httpx.post(f"{service}/v1/billing/credits/transfer", json=body, headers=headers)
+
+    asked = ["orgs", "compromised", "acme", "--detail", "a call", "--author", "ann"]
+    gift = send(1, keys["acme"]).json()["id"]
+    assert "needs a time zone" in lockgate(*asked, "--since", "2026-11-01T00:00:00", status=1).stderr
+    done = answer(lockgate(*asked, "--since", "2026-11-01T00:00:00Z", "--json"))
+    assert [(one["id"], one["was"], one["now"]) for one in done["gifts"]] == [(gift, "pending", "held")]
+    assert (done["keys_revoked"], done["gifts"][0]["case"]) == (1, done["case"])
+    text = lockgate(*asked, "--since", "2026-11-01T00:00:00Z", "--return", "--keep-keys").stdout
+    assert f"{gift}  held  returned" in text and "keys revoked: 0" in text
+    listed = answer(lockgate("orgs", "reports", "acme", "--json"))["reports"]
+    said = [(one["author"], one["gifts"], one["case"]) for one in listed]
+    assert said == [("ann", "return", None), ("ann", "hold", done["case"])]
+    assert "until 20" in lockgate("orgs", "recover", "acme").stdout
+    key = lockgate("orgs", "rotate", "acme").stdout.strip()
+    assert send(2, key).json()["status"] == "held"
+
+
 def test_a_running_gate_judges_by_what_is_activated(lockgate: Run, service: str, tmp_path: Path) -> None:
     keys = json.loads((tmp_path / "demo.json").read_text())["keys"]
 
@@ -111,7 +135,8 @@ def test_a_running_gate_judges_by_what_is_activated(lockgate: Run, service: str,
     done = lockgate("policy", "activate", str(strict), "--author", "ann")
     assert done.stdout == "generation 2 judges from now on\n"
     assert judged(2) == (2, "hold")
-    assert "the same limits, rules, model and review" in lockgate("policy", "diff", str(strict)).stdout
+    same = "the same limits, rules, identity, model, review and breaker"
+    assert same in lockgate("policy", "diff", str(strict)).stdout
 
     moved = answer(lockgate("policy", "rollback", "--author", "bob", "--json"))
     assert moved == {"left": 2, "generation": 1}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.endpoints import Terms
 from lockgate.config import SettingError, Settings
 
 WRONG = [
@@ -15,10 +16,17 @@ WRONG = [
     ("LOCKGATE_LOCK_HOURS", "inf", "87600 h"),
     ("LOCKGATE_HOLD_HOURS", "0", "24 or 0.5"),
     ("LOCKGATE_CLEARING_HOURS", "-0.5", "from 0"),
+    ("LOCKGATE_COOL_OFF_HOURS", "-1", "from 0"),
     ("LOCKGATE_GIFTABLE_ORIGINS", "purchase,bonus", "purchase, promo, free_tier, gift"),
     ("LOCKGATE_GIFTABLE_ORIGINS", "purchase,", "purchase, promo, free_tier, gift"),
     ("LOCKGATE_SETTLE_EVERY_S", "0", "above 0"),
     ("LOCKGATE_SETTLE_EVERY_S", "often", "above 0"),
+    ("LOCKGATE_WEBHOOK_PRIVATE", "yes", "allow or refuse"),
+    ("LOCKGATE_WEBHOOK_TIMEOUT_S", "31", "up to 30"),
+    ("LOCKGATE_WEBHOOK_RETRY_S", "0", "above 0"),
+    ("LOCKGATE_WEBHOOK_EVERY_S", "-1", "above 0"),
+    ("LOCKGATE_WEBHOOK_GIVE_UP_DAYS", "0", "5 or 0.5"),
+    ("LOCKGATE_WEBHOOK_KEEP_DAYS", "for ever", "up to 3650"),
     ("LOCKGATE_ONLY", "gate", "ledger or detector"),
     ("LOCKGATE_SCORER", "http://scorer", "--only ledger"),
     ("LOCKGATE_SCORER_DEADLINE_MS", "5", "from 10 to 60000"),
@@ -46,8 +54,15 @@ def test_every_variable_is_read() -> None:
             "LOCKGATE_LOCK_HOURS": "0.5",
             "LOCKGATE_HOLD_HOURS": "1",
             "LOCKGATE_CLEARING_HOURS": "0",
+            "LOCKGATE_COOL_OFF_HOURS": "2",
             "LOCKGATE_GIFTABLE_ORIGINS": "purchase, free_tier",
             "LOCKGATE_SETTLE_EVERY_S": "0.25",
+            "LOCKGATE_WEBHOOK_PRIVATE": "allow",
+            "LOCKGATE_WEBHOOK_TIMEOUT_S": "5",
+            "LOCKGATE_WEBHOOK_RETRY_S": "0.5",
+            "LOCKGATE_WEBHOOK_EVERY_S": "0.1",
+            "LOCKGATE_WEBHOOK_GIVE_UP_DAYS": "2",
+            "LOCKGATE_WEBHOOK_KEEP_DAYS": "0.5",
         }
     )
     assert settings == Settings(
@@ -56,8 +71,11 @@ def test_every_variable_is_read() -> None:
         lock_s=1800,
         hold_s=3600,
         clearing_s=0,
+        cool_off_s=7200,
         giftable_origins=frozenset({"purchase", "free_tier"}),
         settle_every_s=0.25,
+        webhooks=Terms(private=True, timeout_s=5, retry_s=0.5, give_up_s=172_800, keep_s=43_200),
+        webhook_every_s=0.1,
     )
     assert isinstance(settings.lock_s, int)
 

@@ -269,3 +269,17 @@ def test_the_hash_is_that_of_what_a_vector_depends_on() -> None:
     ):
         assert digest([*rows[:-1], changed]) != HASH
     assert digest(reversed(rows)) != HASH
+
+
+def test_a_kernel_is_compiled_once_whatever_a_history_says() -> None:
+    from numba.core.dispatcher import Dispatcher
+
+    from training import kernels, kernels_graph, kernels_habit, kernels_labels
+    from training.ready import whole
+
+    for columns in ([], list(LABELLED), ["verdict", "sender_age_s", "promo_amount", *KEYS]):
+        features(whole().drop(columns))
+    parts = (kernels, kernels_graph, kernels_habit, kernels_labels)
+    known = {name: one for part in parts for name, one in vars(part).items() if isinstance(one, Dispatcher)}
+    assert {name: len(one.signatures) for name, one in known.items() if len(one.signatures) > 1} == {}
+    assert {"windows", "graph", "habits", "told"} <= {name for name, one in known.items() if one.signatures}

@@ -1,0 +1,1 @@
+select from detector.breaker for no key update

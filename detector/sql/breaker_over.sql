@@ -1,0 +1,1 @@
+update detector.breaker set over_at = clock_timestamp()

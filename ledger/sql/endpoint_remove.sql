@@ -1,0 +1,1 @@
+delete from ledger.endpoints where id = $1

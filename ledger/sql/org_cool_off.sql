@@ -1,0 +1,1 @@
+update ledger.orgs set cool_until = greatest(cool_until, $2) where id = $1 returning *

@@ -1,0 +1,1 @@
+select seq, body from log.events where kind = 'ledger.upgraded' order by seq limit 1

@@ -1,0 +1,2 @@
+-- It takes events again: whatever waits is due.
+update ledger.undelivered set next_at = $2 where endpoint_id = $1 and next_at > $2
