@@ -18,14 +18,12 @@ from detector.contract import SYSTEM, Asked, Decision, Flush, Gift, Judged, Sitt
 from ledger import answers, events, store
 from ledger.decide import Book, Outcome, Weighed, weigh
 from ledger.gate import Gate, kept_row, posted
-from ledger.remote import Remote, question
+from ledger.remote import LEASE_S, Remote, question
 from ledger.scorer import Hears
 from ledger.settlement import Plan, slices_of, write
 from ledger.stops import against
 from ledger.transfers import FIRST_STATUS, Answer, Request, Status
 
-# Beyond the deadline: the two commits, on a machine that is busy. Then another process may ask again.
-LEASE_S = 5.0
 BATCH = 100
 INTERRUPTED = "scorer_interrupted"
 ASKED = msgspec.json.Decoder(Asked)
@@ -58,7 +56,7 @@ class Screening:
 
     @property
     def lease_s(self) -> float:
-        return LEASE_S + (self.remote.deadline_s if self.remote else 0.0)
+        return self.remote.lease_s if self.remote else LEASE_S
 
     async def commit(self, requests: Sequence[Request]) -> list[Answer]:
         """Open, ask, finish; one answer for each request, in order. It may be run again after any failure."""

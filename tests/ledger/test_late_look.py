@@ -206,6 +206,19 @@ async def test_the_database_lets_go_nothing_that_was_judged(house: House, policy
         assert await let_go(conn, name) == "holds_are_lifted_by_a_ruling"
 
 
+async def test_what_the_ledger_holds_on_its_own_account_is_no_silence(house: House, parcel: bytes) -> None:
+    """A report of a stolen account comes while no model serves: the hold is the report's."""
+    sender, recipient = await house.org(amount=100), await house.org()
+    name = await house.sent(sender, recipient, 10)
+    await house.activate(MODEL + NEVER_FIRES)
+    await again(lambda: house.works.relook.judge([name], "report", stop="stolen"))
+    assert await waits(house) == [["degraded:model_missing", "ledger:stolen"]]
+    await house.promote(parcel)
+    assert await look(house) == 0
+    async with by_hand(house) as conn:
+        assert await let_go(conn, name) == "holds_are_lifted_by_a_ruling"
+
+
 async def test_two_processes_judge_a_gift_late_once(house: House) -> None:
     await silence(house)
     names = await held(house, 6)
