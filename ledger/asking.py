@@ -24,7 +24,6 @@ from ledger.scorer import Hears
 from ledger.settlement import BATCH, Settlement, gift_of, slices_of
 
 log = logging.getLogger(__name__)
-LEASE_S = 5.0
 # An answer settles within this time, or is asked for again.
 FRESH_S = 10.0
 ASKED = msgspec.json.Decoder(Asked)
@@ -53,9 +52,9 @@ class Asking:
         return heard
 
     async def questions(self, transfers: Sequence[str]) -> list[Asked]:
-        lease_s = LEASE_S + self.remote.deadline_s
         async with self.pool.acquire() as conn:
-            mine = {row["transfer_id"]: row for row in await conn.fetch(store.SQL["questions_ask"], transfers, lease_s)}
+            taken = await conn.fetch(store.SQL["questions_ask"], transfers, self.remote.lease_s)
+            mine = {row["transfer_id"]: row for row in taken}
             rows = await conn.fetch(store.SQL["transfers_read"], list(mine))
             parties = sorted({party for one in rows for party in (one["sender"], one["recipient"])})
             orgs = {org["id"]: org for org in await conn.fetch(store.SQL["orgs_read"], parties)}
@@ -94,7 +93,7 @@ class SecondLooks:
             return expired
         due = await self.due(at, most)
         heard = await self.asking.ask(list(due)) if due else {}
-        ready = {name: one for name, one in heard.items() if speaks(one) or due[name]}
+        ready = {name: one for name, one in heard.items() if decides(one, due[name])}
         if not ready:
             return 0
         now = replace(self.settlement, scorer=self.ear.hears(ready))
@@ -125,6 +124,14 @@ async def singly(now: Settlement, at: datetime | None, ready: Sequence[str]) -> 
         except Exception:
             log.exception("transfer %s is due and failed; it was passed over", name)
     return done
+
+
+def decides(heard: Judged | str, patience_ended: bool) -> bool:
+    """Whether a gift's hour ends by this. A first look that approves does not: it may be the record of an old one."""
+    if not speaks(heard):
+        return patience_ended
+    assert isinstance(heard, Judged), "only who judged speaks"
+    return heard.verdict != "approve" or not heard.id.endswith(".1")
 
 
 def speaks(heard: Judged | str) -> bool:

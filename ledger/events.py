@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Created(Struct, gc=False):
-    """The body of transfer.created: pending, held or blocked."""
+    """The body of transfer.created: pending, held or blocked, or screening while a scorer has yet to answer."""
 
     amount: int
     recipient: str
@@ -37,6 +37,16 @@ def created(outcome: Outcome) -> Told:
     one, status = outcome.request, outcome.status
     assert status is not None, "only a judged gift opens a transfer"
     return Told("transfer.created", one.id, one.sender, Created(one.amount, one.recipient, one.sender, status.value))
+
+
+def reserved(name: str, sender: str, recipient: str, amount: int, status: str) -> Told:
+    """A gift whose credits are reserved, and about which a scorer on machines of its own is asked next."""
+    return Told("transfer.created", name, sender, Created(amount, recipient, sender, status))
+
+
+def screened(transfer: Any, status: str) -> Told:
+    """transfer.screened: what a gift is once the scorer answered, or did not."""
+    return of_transfer("transfer.screened", transfer, SYSTEM, {"status": status})
 
 
 def stepped(steps: Iterable[Step], transfers: Iterable[Any], actor: str) -> list[Told]:

@@ -20,7 +20,7 @@ from ledger.views import stamp
 
 BATCH = 2_000
 TABLE = "ledger.transfers"
-CREATED, REVERSED = "transfer.created", "transfer.reversed"
+CREATED, SCREENED, REVERSED = "transfer.created", "transfer.screened", "transfer.reversed"
 # Where a step's kind is not the status it leads to.
 LEADS_TO = {"released": "pending"}
 GIVES_REASON = frozenset({"held", "returned", "cancelled"})
@@ -91,7 +91,7 @@ def astray(row: Any, step: tuple[int, str, dict[str, Any]]) -> Iterator[str]:
     """In what a transfer stands elsewhere than its last step left it."""
     _, kind, body = step
     word = kind.removeprefix("transfer.")
-    status = body.get("status") if kind == CREATED else LEADS_TO.get(word, word)
+    status = body.get("status") if kind in (CREATED, SCREENED) else LEADS_TO.get(word, word)
     if row["status"] != status:
         yield f"status {row['status']}, not {status}"
     if row["settled_amount"] != (body.get("amount") if word == "settled" else None):

@@ -19,6 +19,8 @@ from ledger.way import Garbled, Way
 log = logging.getLogger(__name__)
 BATCH = 500
 TELL_S = 10.0
+# Beyond the deadline: the two commits, on a machine that is busy. Then another process may ask again.
+LEASE_S = 5.0
 ANSWERS = msgspec.json.Decoder(Answers)
 ENCODE = msgspec.json.Encoder().encode
 CHECK = msgspec.json.Decoder(Asked)
@@ -41,6 +43,11 @@ class Remote:
         self.deadline_s = deadline_s
         self.breaker = breaker or Breaker()
         self.last = ""
+
+    @property
+    def lease_s(self) -> float:
+        """For how long whoever asks about a gift has it to itself."""
+        return LEASE_S + self.deadline_s
 
     async def ask(self, asked: Sequence[Asked]) -> dict[str, Judged | str]:
         """What is heard of each gift, by its id."""

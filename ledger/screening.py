@@ -14,18 +14,16 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from detector.contract import SYSTEM, Asked, Decision, Flush, Gift, Judged, Sitting, Told, append
+from detector.contract import Asked, Decision, Flush, Gift, Judged, Sitting, append
 from ledger import answers, events, store
 from ledger.decide import Book, Outcome, Weighed, weigh
 from ledger.gate import Gate, kept_row, posted
-from ledger.remote import Remote, question
+from ledger.remote import LEASE_S, Remote, question
 from ledger.scorer import Hears
 from ledger.settlement import Plan, slices_of, write
 from ledger.stops import against
 from ledger.transfers import FIRST_STATUS, Answer, Request, Status
 
-# Beyond the deadline: the two commits, on a machine that is busy. Then another process may ask again.
-LEASE_S = 5.0
 BATCH = 100
 INTERRUPTED = "scorer_interrupted"
 ASKED = msgspec.json.Decoder(Asked)
@@ -58,7 +56,7 @@ class Screening:
 
     @property
     def lease_s(self) -> float:
-        return LEASE_S + (self.remote.deadline_s if self.remote else 0.0)
+        return self.remote.lease_s if self.remote else LEASE_S
 
     async def commit(self, requests: Sequence[Request]) -> list[Answer]:
         """Open, ask, finish; one answer for each request, in order. It may be run again after any failure."""
@@ -135,7 +133,7 @@ class Screening:
             await self.step(conn, screened, judged, became, now)
             said = {one["id"]: self.answer(one, judged.get(one["id"]), became.get(one["id"])) for one in open_}
             await close(conn, said, asked, heard)
-            told = [event(one, became[one["id"]]) for one in screened]
+            told = [events.screened(one, became[one["id"]].value) for one in screened]
             await sitting.tell_desk(conn, self.gate.hold_s, (), None, told)
             return said | await earlier(conn, [row for row in asked.values() if not row["open"]])
 
@@ -189,12 +187,11 @@ async def record(conn: asyncpg.Connection, sitting: Sitting, opened: Opened) -> 
     fresh = [kept_row(one) for one in opened.outcomes if not one.answer.replayed]
     async with Flush(conn, tables) as flush:
         flush.write(*sitting.rows(), fresh, opened.transfers, opened.entries, opened.questions)
+    status = Status.SCREENING.value
     told = [
-        Told("transfer.created", row[0], row[1], {
-            "sender": row[1], "recipient": row[2], "amount": row[3], "status": Status.SCREENING.value,
-        })
-        for row in opened.transfers
-    ]  # fmt: skip
+        events.reserved(name, sender, recipient, amount, status)
+        for name, sender, recipient, amount, *_ in opened.transfers
+    ]
     await append(conn, told)
 
 
@@ -244,8 +241,3 @@ def becomes(transfer: Any, decision: Decision, orgs: Mapping[str, Any], sitting:
         return status
     sitting.stop(decision, stop)
     return Status.HELD
-
-
-def event(transfer: Any, status: Status) -> Told:
-    """transfer.screened: what the gift is from now on."""
-    return events.of_transfer("transfer.screened", transfer, SYSTEM, {"status": status.value})

@@ -28,18 +28,21 @@ class Telling:
     after: str = field(default="")
 
     async def tell(self, most: int = 2 * BATCH) -> int:
-        """The next page; how many gifts it told of. What the scorer does not take is told again."""
+        """The next page; of how many gifts the scorer took something. What it does not take is told again."""
         rows = await self.pool.fetch(store.SQL["questions_news"], self.after, most)
         self.after = rows[-1]["transfer_id"] if len(rows) == most else ""
         taught = [row for row in rows if row["fraud"] is not None and not row["labelled"]]
         ended = [row for row in rows if row["ended_at"] is not None]
+        done = 0
         for some in pages(taught):
             if await self.remote.tell("/v1/labels", ENCODE([label(row) for row in some])):
                 await self.pool.execute(store.SQL["questions_labelled"], names(some))
+                done += len(some)
         for some in pages(ended):
             if await self.remote.tell("/v1/outcomes", ENCODE({"outcomes": [outcome(row) for row in some]})):
                 await self.pool.execute(store.SQL["questions_ended"], names(some))
-        return len(taught) + len(ended)
+                done += len(some)
+        return done
 
 
 def label(row: Any) -> Label:

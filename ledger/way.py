@@ -29,9 +29,22 @@ class Gone(ConnectionError):
 class Reply:
     """An answer as far as it was read; the parser calls these by name."""
 
+    parser: httptools.HttpResponseParser = field(init=False)
     status: int = 0
     body: bytearray = field(default_factory=bytearray)
     whole: bool = False
+    keeps: bool = False
+
+    def __post_init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+
+    def on_message_begin(self) -> None:
+        if self.whole:
+            raise Garbled("more than one answer to one question")
+
+    def on_headers_complete(self) -> None:
+        # The parser knows these of the message that it is reading alone.
+        self.status, self.keeps = self.parser.get_status_code(), self.parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         self.body += body
@@ -49,15 +62,14 @@ class Line:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def post(self, head: bytes, body: bytes, *, kept: bool) -> tuple[Reply, bool]:
-        """The answer, and whether the connection can be used again."""
+    async def post(self, head: bytes, body: bytes, *, kept: bool) -> Reply:
+        """The whole answer; it says whether the connection can be used again."""
         try:
             self.writer.write(head + body)
             await self.writer.drain()
         except ConnectionError as error:
             raise Gone(str(error)) if kept else error from error
         reply = Reply()
-        parser = httptools.HttpResponseParser(reply)
         begun = False
         while not reply.whole:
             try:
@@ -67,9 +79,8 @@ class Line:
             if not read:
                 raise Gone("it was closed") if kept and not begun else Garbled("the answer ends in its middle")
             begun = True
-            feed(parser, read)
-        reply.status = parser.get_status_code()
-        return reply, parser.should_keep_alive()
+            feed(reply.parser, read)
+        return reply
 
     def close(self) -> None:
         self.writer.close()
@@ -115,7 +126,8 @@ class Way:
     async def on(self, line: Line, head: bytes, body: bytes, *, kept: bool) -> tuple[int, bytes]:
         reusable = False
         try:
-            reply, reusable = await line.post(head, body, kept=kept)
+            reply = await line.post(head, body, kept=kept)
+            reusable = reply.keeps
             return reply.status, bytes(reply.body)
         finally:
             if reusable and len(self.idle) < MOST_IDLE:

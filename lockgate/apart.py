@@ -73,6 +73,11 @@ class Apart:
             acts.append(("telling the scorer", Telling(self.screening.pool, self.remote).tell))
         return [for_ever(name, act, every_s) for name, act in acts]
 
+    async def forget_news(self) -> int:
+        """Where gifts are judged alone none waits, and nobody takes up what becomes known for their sake."""
+        told: str = await self.screening.pool.execute("delete from detector.news")
+        return int(told.rpartition(" ")[2])
+
     def close(self) -> None:
         if self.remote:
             self.remote.close()

@@ -16,6 +16,7 @@ import msgspec
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import detector.api
 import detector.case_api
@@ -49,7 +50,7 @@ from ledger.relook import Relook
 from ledger.rulings import Rulings
 from ledger.transfers import Answer
 from lockgate import postgres
-from lockgate.apart import Apart, asked
+from lockgate.apart import Apart, asked, for_ever
 from lockgate.config import Settings
 from lockgate.front import MOST_BODY, Front
 from lockgate.group_commit import PASSING, GroupCommit, Unavailable
@@ -59,6 +60,7 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 10
 MOST_FAILED = 20
 WATCH_EVERY_S = 1.0
+FORGET_EVERY_S = 60.0
 UNSETTLED_S = 0.05  # how soon it is asked again whether all who do not know of news have ended; then twice as late
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
@@ -274,6 +276,8 @@ def build(settings: Settings) -> Front:
         ]  # fmt: skip
         if settings.only != "ledger":
             loops.append(works.watch_for_ever(WATCH_EVERY_S))
+        if settings.only == "detector":
+            loops.append(for_ever("forgetting news", works.apart.forget_news, FORGET_EVERY_S))
         if settings.only != "detector":
             loops += [works.settle_for_ever(every_s), works.look_again_for_ever(every_s), *works.apart.loops(every_s)]
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -377,6 +381,9 @@ def add_problems(app: FastAPI) -> None:
         log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
         return respond(503, "unavailable", "the database does not answer; retry, a gift with its same Idempotency-Key")
 
+    async def gone(request: Request, error: Any) -> Response:
+        return respond(400, "client_gone", "the client left before its request was whole")  # nobody hears it
+
     async def fault(request: Request, error: Exception) -> Response:
         return respond(500, "fault", "a fault of ours, noted in the log; retry with the same Idempotency-Key")
 
@@ -385,6 +392,7 @@ def add_problems(app: FastAPI) -> None:
         (DetectorError, known),
         (RequestValidationError, invalid),
         (HTTPException, http),
+        (ClientDisconnect, gone),
         (asyncpg.CharacterNotInRepertoireError, unwritable),
         *((kind, unavailable) for kind in (Unavailable, *PASSING)),
         (Exception, fault),

@@ -118,8 +118,8 @@ def write(file: Path, keys: Mapping[str, str]) -> None:
     part.replace(file)
 
 
-def guide(demo: Demo, url: str, lock_s: int) -> list[str]:
-    """What a newcomer does first, to paste as it stands."""
+def guide(demo: Demo, url: str, lock_s: int, *, judged_here: bool = True) -> list[str]:
+    """What a newcomer does first, to paste as it stands. Decisions are shown where they are taken."""
     gifts = f"{url}/v1/billing/credits/transfer"
     acme, service = (f"-H 'Authorization: Bearer {demo.keys[name]}'" for name in ("acme", "service"))
     unique, typed = '-H "Idempotency-Key: $(date +%s%N)"', "-H 'Content-Type: application/json'"
@@ -131,10 +131,10 @@ def guide(demo: Demo, url: str, lock_s: int) -> list[str]:
         f"""curl -sS -w '\\n%{{http_code}}\\n' {gifts} {acme} {unique} {typed} -d '{body}'""",
         "",
         f"It answers 201 and pending: the gift waits {hours(lock_s)} in the lock, is judged again, and settles.",
-        "See it, and why it was judged so, with the id it answered in place of ID:",
+        f"See it{', and why it was judged so,' if judged_here else ''} with the id it answered in place of ID:",
         "",
         f"curl -sS {gifts}s/ID {acme}",
-        f"curl -sS {url}/v1/decisions/ID {service}",
+        *([f"curl -sS {url}/v1/decisions/ID {service}"] if judged_here else []),
         "",
         "Sit down at the analyst's desk, where held gifts wait (in another terminal; q leaves it):",
         "",

@@ -237,5 +237,5 @@ def banner(settings: Settings, ground: Ground, url: str, workers: int) -> str:
         f"{gates} on {kept}; {judges}. Ctrl-C stops it.",
     ]
     if ground.demo is not None:
-        lines += ["", *guide(ground.demo, url, settings.lock_s)]
+        lines += ["", *guide(ground.demo, url, settings.lock_s, judged_here=settings.only is None)]
     return "\n".join(lines)

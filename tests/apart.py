@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,32 +33,41 @@ class Apart:
     ledger_dsn: str
     scorer_dsn: str
     home: Path
+    scorer: Worker
     environ: dict[str, str] = field(default_factory=dict)
     ledgers: list[Worker] = field(default_factory=list)
-    scorer: Worker = field(init=False)
-    between: subprocess.Popen[bytes] = field(init=False)
+    between: list[subprocess.Popen[bytes]] = field(default_factory=list)
     port: int = 0
 
-    def __post_init__(self) -> None:
-        self.scorer = Worker(self.scorer_dsn, self.home, LOCKGATE_ONLY="detector")
-        self.begin()
+    def beside(self, ledger_dsn: str) -> Apart:
+        """The same scorer, and the same way to it, for another ledger."""
+        self.way("pass") if self.between else self.begin()
+        return replace(self, ledger_dsn=ledger_dsn, environ=dict(self.environ), ledgers=[])
+
+    def end(self) -> None:
+        for worker in self.ledgers:
+            worker.stop()
 
     def begin(self) -> None:
         """Open the way; at the same port again, where there was one before."""
         self.way("pass")
         arguments = [str(self.scorer.path), str(self.home / "way"), str(self.port)]
-        self.between = subprocess.Popen([sys.executable, str(MISBEHAVING), *arguments], stdout=subprocess.PIPE)
-        assert self.between.stdout is not None
-        self.port = int(self.between.stdout.readline())
+        between = subprocess.Popen([sys.executable, str(MISBEHAVING), *arguments], stdout=subprocess.PIPE)
+        self.between.append(between)
+        assert between.stdout is not None
+        self.port = int(between.stdout.readline())
 
     def refuse(self) -> None:
         """From now on nobody listens at that port."""
-        self.between.kill()
-        self.between.communicate()
+        between = self.between.pop()
+        between.kill()
+        between.communicate()
 
     def way(self, how: str) -> None:
         """pass, or how to misbehave from now on."""
-        (self.home / "way").write_text(how)
+        draft = self.home / "draft"
+        draft.write_text(how)
+        draft.rename(self.home / "way")  # nobody reads half of it
 
     def ledger(self) -> Worker:
         """Another process of the ledger, healthy."""
@@ -79,8 +88,10 @@ def apart(ledger_dsn: str, scorer_dsn: str, policy: str = NEVER_FIRES, **environ
     """A scorer that is up, the way to it, and what a ledger's process needs to know; all ended at the end."""
     with TemporaryDirectory(prefix="lockgate-apart-") as home, asyncio.Runner() as runner:
         key = runner.run(prepare(scorer_dsn, policy))
-        pair = Apart(ledger_dsn, scorer_dsn, Path(home))
+        scorer = Worker(scorer_dsn, Path(home), LOCKGATE_ONLY="detector")
+        pair = Apart(ledger_dsn, scorer_dsn, Path(home), scorer)
         try:
+            pair.begin()
             pair.environ = {
                 "LOCKGATE_ONLY": "ledger",
                 "LOCKGATE_SCORER": f"http://127.0.0.1:{pair.port}",
@@ -89,12 +100,13 @@ def apart(ledger_dsn: str, scorer_dsn: str, policy: str = NEVER_FIRES, **environ
                 "LOCKGATE_SETTLE_EVERY_S": "0.2",
                 **environ,
             }
-            pair.scorer.await_health()
+            scorer.await_health()
             yield pair
         finally:
-            pair.refuse()
-            for worker in (*pair.ledgers, pair.scorer):
-                worker.stop()
+            while pair.between:
+                pair.refuse()
+            pair.end()
+            scorer.stop()
 
 
 async def prepare(dsn: str, policy: str) -> str:

@@ -58,7 +58,7 @@ def database(server: str, template: str) -> Iterator[str]:
     _run(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fresh_databases(server: str, template: str) -> tuple[Callable[[], str], Callable[[str], None]]:
     """Makes and drops migrated databases, for tests that need one an example."""
 

@@ -1,4 +1,4 @@
-"""A process between a ledger and its scorer that misbehaves as it is told: `misbehaving.py SCORER_SOCKET FILE PORT`.
+"""A process between a ledger and its scorer that misbehaves as told: `misbehaving.py SCORER_SOCKET FILE PORT`.
 
 It prints its port (0 takes a free one). FILE holds how, and may change at any time: `pass`, a status, `cut`, `hang` or
 `slow` with seconds, or one of CHANGES.

@@ -43,15 +43,24 @@ WAYS = {
 }
 
 
-@pytest.fixture
-def pair(fresh_databases: Any) -> Iterator[Apart]:
+@pytest.fixture(scope="module")
+def scorer(fresh_databases: Any) -> Iterator[Apart]:
+    """One scorer for all of them."""
     make, drop = fresh_databases
-    dsns = make(), make()
-    # The circuit stays out of it: each way is met by itself.
-    with apart(*dsns, LOCKGATE_SCORER_FAILURES="1000") as pair:
+    dsn = make()
+    with apart("", dsn, LOCKGATE_SCORER_FAILURES="1000") as pair:  # the circuit stays out of it, but where it is asked
         yield pair
-    for dsn in dsns:
-        drop(dsn)
+    drop(dsn)
+
+
+@pytest.fixture
+def pair(scorer: Apart, fresh_databases: Any) -> Iterator[Apart]:
+    """Its ledger on a fresh database."""
+    make, drop = fresh_databases
+    pair = scorer.beside(make())
+    yield pair
+    pair.end()
+    drop(pair.ledger_dsn)
 
 
 async def test_whatever_the_scorer_does_nothing_passes_and_everything_is_judged_after_it(pair: Apart) -> None:

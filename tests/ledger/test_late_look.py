@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from detector.verify import verify
+from ledger.records import disagreements
 from tests.laws.test_law04_never_unjudged import by_hand
 from tests.support import NEVER_FIRES, House, again, gather, limit, open_door, rule, seat
 
@@ -60,7 +61,7 @@ async def test_gifts_of_a_time_without_a_policy_are_judged_by_the_next_its_limit
     assert await standing(house, names) == ["settled", "settled", "returned", "returned"]
     await house.reconcile()
     async with house.pool.acquire() as conn:
-        assert (await verify(conn)).findings == []
+        assert (await verify(conn, others=[disagreements])).findings == []
 
 
 async def test_the_clock_runs_on_from_the_late_look(house: House) -> None:
@@ -202,6 +203,19 @@ async def test_the_database_lets_go_nothing_that_was_judged(house: House, policy
     await house.sent(sender, recipient, 1)
     name = await house.sent(sender, recipient, 1)
     assert await standing(house, [name]) == ["held"]
+    async with by_hand(house) as conn:
+        assert await let_go(conn, name) == "holds_are_lifted_by_a_ruling"
+
+
+async def test_what_the_ledger_holds_on_its_own_account_is_no_silence(house: House, parcel: bytes) -> None:
+    """A report of a stolen account comes while no model serves: the hold is the report's."""
+    sender, recipient = await house.org(amount=100), await house.org()
+    name = await house.sent(sender, recipient, 10)
+    await house.activate(MODEL + NEVER_FIRES)
+    await again(lambda: house.works.relook.judge([name], "report", stop="stolen"))
+    assert await waits(house) == [["degraded:model_missing", "ledger:stolen"]]
+    await house.promote(parcel)
+    assert await look(house) == 0
     async with by_hand(house) as conn:
         assert await let_go(conn, name) == "holds_are_lifted_by_a_ruling"
 

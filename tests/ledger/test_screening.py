@@ -11,6 +11,7 @@ import pytest
 from detector.contract import Judged
 from detector.verify import verify
 from ledger.api import SEND, request_of
+from ledger.records import disagreements
 from ledger.transfers import Answer, Request
 from tests.laws.test_law04_never_unjudged import by_hand
 from tests.support import NEVER_FIRES, House, _Actor, again
@@ -78,7 +79,7 @@ async def test_what_was_heard_makes_the_answer_and_it_stays(
     assert await house.pool.fetchval("select count(*) from ledger.transfers") == 1
     await house.reconcile()
     async with house.pool.acquire() as conn:
-        assert (await verify(conn)).findings == []
+        assert (await verify(conn, others=[disagreements])).findings == []
 
 
 async def test_what_needs_no_scorer_is_answered_in_the_first_commit(house: House) -> None:

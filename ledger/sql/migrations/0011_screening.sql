@@ -92,7 +92,8 @@ begin
 end $$;
 
 -- Whether a held gift was never judged, and nobody has it in hand: the newest decision of before this transaction says nothing but
--- silence, no ruling names the gift since, and nobody claims its case.
+-- silence, nor does its case (where the ledger's own reasons stand, such as a stolen account), no ruling names the gift since, and
+-- nobody claims the case.
 create function ledger.never_judged(gift text) returns boolean language sql volatile as $$
     select coalesce((
         select d.verdict = 'hold' and detector.silent(d.hits) and not exists (
@@ -100,9 +101,10 @@ create function ledger.never_judged(gift text) returns boolean language sql vola
         from detector.decisions d
         where d.id > gift || '.' and d.id < gift || '/' and d.xmin <> pg_current_xact_id()::xid
         order by d.look desc limit 1), false)
-    and not exists (
+    and exists (
         select from detector.case_gifts g join detector.cases c on c.id = g.case_id
-        where g.gift_id = gift and g.standing = 'waiting' and c.claimed_until > clock_timestamp())
+        where g.gift_id = gift and g.kind = 'hold' and g.standing = 'waiting' and detector.maybe_silent(g.reasons)
+          and coalesce(c.claimed_until <= clock_timestamp(), true))
 $$;
 
 -- Law 13 as before, and one way more: a gift that was held for silence alone goes on by its first true approval, recorded in
