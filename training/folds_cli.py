@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -62,7 +63,8 @@ def evaluate(
 
         step("reading the history", 0.02)
         rows = gathered(history) if history else from_database(ctx)
-        wish = Wish(as_of=rows["at"][-1], seed=seed, false_hold_rate=false_holds, good_blocked=good_blocked)
+        # As of when is each fold's own to say.
+        wish = Wish(as_of=datetime.now(UTC), seed=seed, false_hold_rate=false_holds, good_blocked=good_blocked)
         labels = Labels(unlabelled.value) if unlabelled else Labels.KNOWN
         with engine(where):
             shape = folded(rows, folds, days, last, labels, wish, cache, step)
