@@ -86,14 +86,15 @@ def told(shape: dict[str, Any]) -> str:
     lines = [
         shape["protocol"],
         f"{'fold from':12}{'gifts':>9}{'frauds':>8}{'AP':>8}{'AUC':>8}{'P@.5%':>8}{'P@100':>8}"
-        f"{'held':>9}{'blocked':>9}",
+        f"{'held':>9}{'blocked':>9}  model",
     ]
     for fold in shape["folds"]:
         left, every = fold["senders_remaining"], fold["all"]
         ranked = "".join(f"{number(left[name]['value']):>8}" for name in COLUMNS)
         at_senders = number(fold["precision_at_100_senders_a_day"]["value"])
         stopped = "".join(f"{percent(every[name]['value']):>9}" for name in ("good_held", "good_blocked"))
-        lines.append(f"{fold['from'][:10]:12}{left['gifts']:>9,}{left['frauds']:>8,}{ranked}{at_senders:>8}{stopped}")
+        counts = f"{left['gifts']:>9,}{left['frauds']:>8,}"
+        lines.append(f"{fold['from'][:10]:12}{counts}{ranked}{at_senders:>8}{stopped}  {fold['model']}")
     lines.append("gifts, frauds and rankings are of the senders that remain; held and blocked, of all good gifts")
     mean = shape["mean"]
     for group, said in GROUPS.items():
