@@ -1,6 +1,6 @@
--- A cheaper append: the same chain to the byte, at less than half the cost of a small append. Events are hashed while they are
--- inserted, and nothing that was just written is read back. In place of triggers that compared every row with the head, each table
--- refuses whatever is not log.append's own statement; that what it wrote is whole, log.append itself knows.
+-- A cheaper append, and the same chain to the byte. Events are hashed while they are inserted, and nothing that was just
+-- written is read back. In place of triggers that compared every row with the head, each table refuses whatever is not
+-- log.append's own statement; that what it wrote is whole, log.append itself knows.
 do $$
 begin
     -- Texts are hashed by their length in bytes of UTF-8, which elsewhere is not the length that the database keeps.
