@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -150,6 +151,12 @@ class Activity:
         self.states: dict[str, State] = {}
         self.memory = memory
         self.most = MOST_PARTIES if memory else MOST_STATES
+
+    def passing(self) -> Activity:
+        """As this, for what is looked at once and not remembered."""
+        other = copy(self)
+        other.states = {}
+        return other
 
     def new(self, key: str) -> State:
         """A blank state, remembered under its key."""

@@ -231,7 +231,7 @@ def model_fields(terms: ModelTerms) -> dict[str, Any]:
 
 
 def identity_fields(asks: Asks) -> dict[str, Any]:
-    fields = {"level": asks.level, "max_age": asks.max_age_s and span(asks.max_age_s), "description": asks.description}
+    fields = {"level": asks.level, "max_age": asks.span, "description": asks.description}
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -10,6 +10,8 @@ DetectorError
 ├── LabelConflict           a gift that is known as the opposite
 ├── DecisionUnknown         a decision that was never taken
 ├── CursorAhead             a place beyond the log's end
+├── SubjectUnknown          what no event of the log is of
+├── ProofRefused            a checkpoint or a proof that does not hold, or cannot be made
 ├── EntryUnknown            a list entry that does not exist
 ├── EntryConflict           an entry that stands already, or was taken off before
 ├── CaseUnknown             a case, or a ruling in it, that does not exist
@@ -98,6 +100,20 @@ class CursorAhead(DetectorError):
 
     status = 409
     code = "cursor_ahead"
+
+
+class SubjectUnknown(DetectorError):
+    """The log tells of no such thing."""
+
+    status = 404
+    code = "not_found"
+
+
+class ProofRefused(DetectorError):
+    """A checkpoint or a proof does not hold, or cannot be made, for the reason given."""
+
+    status = 422
+    code = "proof_refused"
 
 
 class EntryUnknown(DetectorError):

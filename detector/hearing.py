@@ -89,7 +89,9 @@ class Ear:
     def hears(self, heard: Heard) -> Ear:
         return Ear(heard)
 
-    async def gather(self, conn: asyncpg.Connection, gifts: Any, *, at: int | None = None) -> Hearing:
+    async def gather(
+        self, conn: asyncpg.Connection, gifts: Any, *, at: int | None = None, later: bool = False
+    ) -> Hearing:
         clock = micros(await conn.fetchval("select clock_timestamp()"))
         return Hearing(self.heard, clock if at is None else at, await case_terms.identity(conn))
 

@@ -26,22 +26,27 @@ class Asks(NamedTuple):
 
     least: int
     level: str
-    max_age_s: int | None = None
+    max_age: timedelta | None = None
     description: str = ""
 
     def met(self, level: str, since: datetime | None, now: datetime) -> bool:
         """Whether an identity of this level, verified at `since`, is enough at `now`."""
         if level not in ENOUGH[self.level]:
             return False
-        return self.max_age_s is None or (since is not None and now - since < timedelta(seconds=self.max_age_s))
+        return self.max_age is None or (since is not None and now - since < self.max_age)
 
     @property
     def words(self) -> str:
         """What is asked, after 'needs'."""
         if self.level == "none":
             return "no verified identity"
-        fresh = f" within the last {span(self.max_age_s)}" if self.max_age_s else ""
+        fresh = f" within the last {self.span}" if self.max_age else ""
         return f"an identity verified as {self.level}{fresh}"
+
+    @property
+    def span(self) -> str | None:
+        """How long ago at most, as the policy file writes it."""
+        return span(int(self.max_age.total_seconds())) if self.max_age else None
 
 
 # What every gift asks where the policy says nothing of its amount.
@@ -93,7 +98,7 @@ def asks_of(row: dict[str, Any], faults: list[str]) -> Asks | None:
         faults.append(f"{where}: level = {level!r}; write 'none', 'basic' or 'full'")
     if level == "none" and age is not None:
         faults.append(f"{where}: max_age = {age!r} of nothing: level 'none' asks for no identity; leave it out")
-    max_age_s = None if age is None else span_s(where, "max_age", age, faults, OLDEST_S)
+    max_age = None if age is None else timedelta(seconds=span_s(where, "max_age", age, faults, OLDEST_S))
     if not isinstance(row.get("description"), str) or not row["description"].strip():
         faults.append(f"{where}: say in description why gifts of this size ask for it")
-    return Asks(int(row["from"]), row["level"], max_age_s, row["description"]) if len(faults) == before else None
+    return Asks(int(row["from"]), row["level"], max_age, row["description"]) if len(faults) == before else None

@@ -49,9 +49,9 @@ class Detector:
         self.salt: bytes | None = None
 
     async def gather(
-        self, conn: asyncpg.Connection, gifts: Iterable[Parties | Gift], *, at: int | None = None
+        self, conn: asyncpg.Connection, gifts: Iterable[Parties | Gift], *, at: int | None = None, later: bool = False
     ) -> Sitting:
-        """Lock every key of the gifts and bring its activity up to date.
+        """Lock every key of the gifts and bring its activity up to date; for `later` looks alone, without learning it.
 
         `at` (microseconds) stands in for the database's clock where a history is replayed. Raises PolicyMoved,
         after loading it, when another generation was activated: the caller starts its transaction again.
@@ -69,7 +69,8 @@ class Detector:
         serves = await self.served(conn, model) if asked else None
         if activity is not self.activity:
             raise PolicyMoved("another generation judges now")
-        sitting = Sitting(activity, self.policy, serves, versions, *await self.standing(conn, lists), self.tally)
+        lists_and_opening = await self.standing(conn, lists)
+        sitting = Sitting(activity, self.policy, serves, versions, *lists_and_opening, self.tally, later=later)
         sitting.salt = await self.salted(conn)
         try:
             await sitting.refresh(conn, clock if at is None else at)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     import asyncpg
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.reading import LogEvent, LogPage, Wanted
 
@@ -23,6 +25,7 @@ After = Annotated[int, typer.Option(min=0, help="Only what comes after this even
 Kind = Annotated[str | None, typer.Option(help="Only this kind, such as transfer.settled, or transfer.* for all.")]
 Subject = Annotated[str | None, typer.Option(help="Only what happened to this: a transfer, grant, org, case …")]
 Actor = Annotated[str | None, typer.Option(help="Only what this key, person or org did.")]
+Out = Annotated[Path, typer.Option("--out", help="The file to write; it must not be there yet.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 app = typer.Typer(help="Read, follow and prove the event log.", no_args_is_help=True)
@@ -60,7 +63,7 @@ def listing(
     for one in found.events:
         typer.echo(line(one))
     more = f"more with --after {found.next}" if found.next < found.head.seq else "no more at present"
-    typer.echo(f"{len(found.events)} of {found.head.seq:,} events; {more}")
+    typer.echo(f"{len(found.events):,} of {found.head.seq:,} events; {more}")
 
 
 @app.command()
@@ -84,6 +87,100 @@ def follow(
         ctx.obj(watch)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+@app.command()
+def key(
+    out: Annotated[Path, typer.Option("--out", help="A new file for the signing key; keep it away from the database.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a key to sign checkpoints with, and print the public key that is to be trusted."""
+    from models.signatures import new_key
+
+    public = new_key(out)
+    report({"key": public, "file": str(out)}, as_json, f"{out}\ntrust: {public}")
+
+
+@app.command()
+def checkpoint(
+    ctx: typer.Context,
+    key: Annotated[Path, typer.Option("--key", help="The signing key, a PEM file (Ed25519).")],
+    out: Out,
+    as_json: AsJson = False,
+) -> None:
+    """Sign the log's head, to be kept where nobody who can change this database can change it."""
+    from detector import checkpoints
+
+    signing = signing_key(key)
+    one = ctx.obj(lambda conn: checkpoints.make(conn, signing))
+    keep(out, checkpoints.write(one))
+    report({"file": str(out), **plainly(one)}, as_json, f"{out}: {one}")
+
+
+@app.command()
+def proof(
+    ctx: typer.Context,
+    subject: Annotated[str, typer.Argument(help="What to prove the events of, such as a transfer.")],
+    out: Out,
+    by: Annotated[
+        Path | None, typer.Option("--checkpoint", help="Up to this checkpoint's head; by default the present one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a proof that the events of a transfer, or of anything else, stand in the log."""
+    from detector import checkpoints, proofs
+
+    upto = checkpoints.read(by.read_bytes(), checkpoints.Checkpoint) if by else None
+    one = ctx.obj(lambda conn: proofs.prove(conn, subject, upto))
+    keep(out, checkpoints.write(one))
+    told = {"file": str(out), "subject": subject, "events": len(one.events), "links": len(one.links)}
+    told |= {"seq": one.head.last_seq, "link": one.head.id, "hash": one.head.hash}
+    report(told, as_json, f"{out}: {one}")
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Checkpoints and proofs, in any order.", exists=True)],
+    key: Annotated[str, typer.Option("--key", help="The public key to trust: 64 hexadecimal digits, or their file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check checkpoints and proofs by themselves, without a database; exit status 0: all of them hold."""
+    from detector.checking import Checked, checked
+    from detector.checkpoints import trusted_key
+
+    found: list[Checked] = checked([(str(file), file.read_bytes()) for file in files], trusted_key(key))
+    sound = not any(one.faults for one in found)
+    lines = [f"{one.file}: {fault}" for one in found for fault in one.faults or [f"{one.kind} of {one.what}: holds"]]
+    report({"sound": sound, "files": [plainly(one) for one in found]}, as_json, "\n".join(lines))
+    raise typer.Exit(0 if sound else 1)
+
+
+def signing_key(file: Path) -> Ed25519PrivateKey:
+    from detector.errors import ProofRefused
+    from models.errors import ModelError
+    from models.signatures import read_key
+
+    try:
+        return read_key(file)
+    except ModelError as error:
+        raise ProofRefused(f"{error}; 'lockgate events key --out FILE' makes one") from error
+
+
+def keep(file: Path, text: bytes) -> None:
+    """Write a new file; one that is there stays as it is."""
+    with file.open("xb") as out:
+        out.write(text)
+
+
+def report(shape: Any, as_json: bool, text: str) -> None:
+    typer.echo(json.dumps(shape, indent=2, ensure_ascii=False) if as_json else text)
+
+
+def plainly(one: Any) -> dict[str, Any]:
+    import msgspec
+
+    found: dict[str, Any] = msgspec.to_builtins(one)
+    return found
 
 
 async def arriving(conn: asyncpg.Connection, wanted: Wanted) -> AsyncIterator[LogEvent]:

@@ -41,16 +41,17 @@ class Sitting:
 
     def __init__(
         self, activity: Activity, policy: Policy | None, serves: Serving | None, versions: dict[str, int],
-        lists: Lists = NONE, opening: int | None = None, tally: Tally | None = None,
+        lists: Lists = NONE, opening: int | None = None, tally: Tally | None = None, *, later: bool = False,
     ) -> None:  # fmt: skip
-        self.activity = activity
+        self.kept = activity
+        self.activity = activity.passing() if later else activity
         self.lists = lists
         self.opening = opening if policy and policy.breaker else None
         self.tally = tally if policy and policy.breaker else None
         self.policy = policy
         self.identity = policy.identity if policy else ANY_IDENTITY
         self.versions = versions
-        self.looker = Looker(activity, policy.model, serves) if policy and policy.model and serves else None
+        self.looker = Looker(self.activity, policy.model, serves) if policy and policy.model and serves else None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.held: dict[str, State] = {}
         self.decisions: list[Decision] = []
@@ -62,18 +63,26 @@ class Sitting:
         self.now = 0
 
     async def refresh(self, conn: asyncpg.Connection, now: int) -> None:
-        """Make every locked state fresh, waiting for a batch of this process that has yet to hear of its commit."""
-        states, stale = self.activity.states, []
+        """Make every locked state fresh, waiting for a batch of this process that has yet to hear of its commit.
+
+        Of what is not remembered, later looks read no more than they need, and nothing is remembered for them.
+        """
+        states = self.kept.states
+        stale: list[str] = []
+        unknown: list[str] = []
         for key, version in self.versions.items():
             while (state := states.get(key)) is not None and state.busy is not None:
                 await state.busy
+            known = state is not None
             if state is None:
                 state = self.activity.new(key)
-            state.busy, self.held[key] = self.done, state
+            state.busy, self.held[key], self.activity.states[key] = self.done, state, state
             if not store.fresh(key, state, version):
-                stale.append(key)
+                (stale if known or self.activity is self.kept else unknown).append(key)
         if stale:
             await store.load(conn, self.activity, stale, now)
+        if unknown:
+            await store.load(conn, self.activity, unknown, now, later=True)
 
     def start(self, clock: int, at: int | None) -> None:
         """Fix the moment: time never runs backwards for a party, and no two batches share a moment of one."""
@@ -139,6 +148,7 @@ class Sitting:
     def note(self, decision: Decision) -> Decision:
         self.decisions.append(decision)
         if decision.gift.look == FIRST:
+            assert self.activity is self.kept, "a sitting of later looks remembers nothing, and so cannot be taught"
             self.activity.add(event(decision))
             if self.looker:
                 teach(decision, self.activity)
@@ -202,10 +212,10 @@ class Sitting:
             state.busy = None
             if committed:
                 state.version = self.versions[key]
-            elif self.activity.states.get(key) is state:
-                del self.activity.states[key]
+            elif self.kept.states.get(key) is state:
+                del self.kept.states[key]
         if committed and self.tally:
             self.tally.add(self.decisions)
-        self.activity.trim()
+        self.kept.trim()
         if not self.done.done():
             self.done.set_result(None)

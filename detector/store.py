@@ -54,17 +54,20 @@ async def lock(conn: asyncpg.Connection, keys: Sequence[str], model: str | None 
 
 
 async def load(
-    conn: asyncpg.Connection, activity: Activity, stale: Sequence[str], now: int, until: tuple[int, int] | None = None
-) -> None:
+    conn: asyncpg.Connection, activity: Activity, stale: Sequence[str], now: int, until: tuple[int, int] | None = None,
+    *, later: bool = False,
+) -> None:  # fmt: skip
     """Bring the states of locked keys up to date: what is newer than they know, at most the horizon.
 
-    With `until`, the (moment, place in its batch) of a gift: only what came before that gift.
+    With `until`, the (moment, place in its batch) of a gift: only what came before that gift. For `later` looks, what
+    a model remembers is no more than labels.
     """
-    known, taught = [activity.states[key].last_at for key in stale], activity.memory is not None
+    known, learns = [activity.states[key].last_at for key in stale], activity.memory is not None
+    taught = learns and not later
     upto = moment(until[0]) if until else FOR_EVER
     since = [max(last_at, now - HORIZON_US) for last_at in known]
-    relive(activity, await conn.fetch(SQL["load"], stale, *columns(stale, since), taught, upto), until)
-    if taught:
+    relive(activity, await conn.fetch(SQL["load"], stale, *columns(stale, since), taught, upto), until, taught)
+    if learns:
         since = [max(last_at, now - MEMORY_US) for last_at in known]
         wanted = [(key, at) for key, at in zip(stale, since, strict=True) if activity.states[key].memory]
         keys = [key for key, _ in wanted]
@@ -76,8 +79,8 @@ def columns(keys: Sequence[str], since: Sequence[int]) -> tuple[list[str], list[
     return [key[0] for key in keys], [key[2:] for key in keys], [moment(at) for at in since]
 
 
-def relive(activity: Activity, rows: Sequence[Any], until: tuple[int, int] | None = None) -> None:
-    """Tell activity of what is on record of its keys, as `load` reads it."""
+def relive(activity: Activity, rows: Sequence[Any], until: tuple[int, int] | None = None, taught: bool = True) -> None:
+    """Tell activity of what is on record of its keys, as `load` reads it; if `taught`, a model learns of it too."""
     anybody = Party()
     for row in rows:
         key, at, seq, sender, recipient, amount, ip, device, tier, fingerprint, verdict, name, digest = row
@@ -86,7 +89,7 @@ def relive(activity: Activity, rows: Sequence[Any], until: tuple[int, int] | Non
             continue
         event = Event(at_us, sender, recipient, amount, ip, device, tier, verdict != "block", fingerprint)
         activity.tell(key, role_of(key, event), event)
-        mine = activity.states[key].memory
+        mine = activity.states[key].memory if taught else None
         if mine:
             gift = Gift(name, sender, recipient, amount, b"", ip, device, tier)
             past = Past(gift, at_us, seq, verdict == "approve", DIGEST.decode(digest) if digest else None)

@@ -116,7 +116,8 @@ async def look_again(
     if not waiting:
         return Seen([], None)
     orgs, slices = await gather(conn, waiting)
-    sitting = await scorer.gather(conn, parties(waiting, orgs), at=None if at is None else store.micros(at))
+    at_us = None if at is None else store.micros(at)
+    sitting = await scorer.gather(conn, parties(waiting, orgs), at=at_us, later=True)
     try:
         now = max(store.moment(sitting.now), max(one["now"] for one in waiting))
         judged = [gift_of(one, slices[one["id"]], orgs, now) for one in waiting]

@@ -12,9 +12,12 @@ from detector.contract import Judged, Left, Mark, Parties, Sitting, Told
 
 
 class Scorer(Protocol):
-    """Locks what the parties' gifts count on and brings their activity up to date."""
+    """Locks what the parties' gifts count on and brings their activity up to date; for `later` looks alone, no more of
+    it than they need, and nothing of it is remembered."""
 
-    async def gather(self, conn: Any, gifts: Iterable[Parties], *, at: int | None = None) -> Sitting: ...
+    async def gather(
+        self, conn: Any, gifts: Iterable[Parties], *, at: int | None = None, later: bool = False
+    ) -> Sitting: ...
 
 
 class Desk(Protocol):

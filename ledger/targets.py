@@ -93,6 +93,8 @@ async def resolve(host: str, port: int) -> list[str]:
 
 def refusal(address: str, secure: bool, private: bool) -> str | None:
     """Why no webhook goes to an address; None where it may."""
+    if is_never(ip_address(address)):
+        return "where no receiver can be: it is link-local, unspecified or many hosts'"
     if not is_public(ip_address(address)):
         return None if private else "which is not public; LOCKGATE_WEBHOOK_PRIVATE=allow would let it be"
     return None if secure else "which is public, and http can be read on its way there: use https"
@@ -110,6 +112,13 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if address in NAT64:
         return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
     return address in UNICAST and address.is_global and not any(address in one for one in NO_HOST_V6)
+
+
+def is_never(address: IPv4Address | IPv6Address) -> bool:
+    """Whether no operator can mean it: cloud metadata (169.254.169.254), 0.0.0.0, multicast."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return is_never(address.ipv4_mapped)
+    return address.is_link_local or address.is_unspecified or address.is_multicast
 
 
 def is_address(text: str) -> bool:

@@ -61,7 +61,7 @@ CONNECTIONS = 10
 MOST_FAILED = 20
 WATCH_EVERY_S = 1.0
 FORGET_EVERY_S = 60.0
-UNSETTLED_S = 0.05  # how long news waits before it is asked again whether all who do not know it have ended
+UNSETTLED_S = 0.05  # how soon it is asked again whether all who do not know of news have ended; then twice as late
 YOUNG_S = (1, 1, 2, 4, 8, 16, 32)
 GROWING = (
     "ledger.orgs", "ledger.grants", "ledger.transfers", "ledger.entries", "ledger.answers", "ledger.questions",
@@ -126,6 +126,7 @@ class Works:
         while True:
             try:
                 busy = await funding.expire_due(self.pool) + await self.settlement.settle_due()
+                await self.watch_between(busy)
             except PASSING as error:
                 log.warning("settlement: %s: %s; trying again", type(error).__name__, error)
                 busy = 0
@@ -154,7 +155,7 @@ class Works:
 
     async def look_again_for_ever(self, every_s: float) -> None:
         """Judge again what news touches; a fault is logged and tried again, and holds up nothing else."""
-        news, failed = News(self.relook), False
+        news, failed, wait_s = News(self.relook), False, UNSETTLED_S
         while True:
             pause_s = every_s
             try:
@@ -162,7 +163,10 @@ class Works:
                     await news.set_aside()
                     failed = False
                 waits = await news.hear()
-                pause_s = 0 if await news.work() else UNSETTLED_S if waits else every_s
+                wait_s = min(2 * wait_s, every_s) if waits else UNSETTLED_S
+                looked = await news.work()
+                await self.watch_between(looked)
+                pause_s = 0 if looked else wait_s if waits else every_s
             except PolicyMoved:
                 pause_s = 0
             except PASSING as error:
@@ -182,15 +186,24 @@ class Works:
             await asyncio.sleep(every_s)
 
     async def watch_for_ever(self, every_s: float) -> None:
-        """Open and close the breaker as is due; a fault is logged and tried again."""
+        """Open and close the breaker as is due, again and again."""
         while True:
             await asyncio.sleep(every_s)
-            try:
-                await self.breaker.tick()
-            except (*PASSING, asyncpg.PostgresError) as error:
-                log.warning("breaker: %s: %s; trying again", type(error).__name__, error)
-            except Exception:  # whatever it is, the alarm must not end with it
-                log.exception("the breaker could not be watched; trying again")
+            await self.watch()
+
+    async def watch(self) -> None:
+        """Open or close the breaker if that is due; a fault is logged and tried again."""
+        try:
+            await self.breaker.tick()
+        except (*PASSING, asyncpg.PostgresError) as error:
+            log.warning("breaker: %s: %s; trying again", type(error).__name__, error)
+        except Exception:  # whatever it is, the alarm must not end with it
+            log.exception("the breaker could not be watched; trying again")
+
+    async def watch_between(self, looked: int) -> None:
+        """Between two pieces of later looks, of which a second would bring thousands; elsewhere its scorer watches."""
+        if looked and not self.apart.remote:
+            await self.watch()
 
     async def learn_sizes(self) -> None:
         """Have PostgreSQL look at the growing tables a few times in a young process.

@@ -1,6 +1,7 @@
-"""Ed25519 over the bytes of a manifest: who made this artifact. Optional; a configured key makes it required.
+"""Ed25519 over bytes: who made this artifact, by its manifest (optional; a configured key makes it required), or who
+signed this checkpoint.
 
-The key that is trusted is written as 64 hexadecimal digits; the one that signs is a PEM file that only training reads.
+The key that is trusted is written as 64 hexadecimal digits; the one that signs is a PEM file.
 """
 
 import os
@@ -38,10 +39,17 @@ def verify(manifest: bytes, signature: bytes | None, trusted_key: str) -> None:
     if signature is None:
         raise ArtifactRefused("unsigned", "there is no manifest.sig, and a key is configured")
     try:
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(trusted_key))
+        signed = signed_by(manifest, signature, trusted_key)
     except ValueError as fault:
         raise ArtifactRefused("signature", "the configured key is not 64 hexadecimal digits") from fault
+    if not signed:
+        raise ArtifactRefused("signature", f"manifest.sig is not by the configured key {trusted_key[:16]}…")
+
+
+def signed_by(text: bytes, signature: bytes, key: str) -> bool:
+    """Whether a key (64 hexadecimal digits; else ValueError) signed these bytes."""
     try:
-        key.verify(signature, manifest)
-    except InvalidSignature as fault:
-        raise ArtifactRefused("signature", f"manifest.sig is not by the configured key {trusted_key[:16]}…") from fault
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(signature, text)
+    except InvalidSignature:
+        return False
+    return True

@@ -66,6 +66,7 @@ def _held(held: Held, asked: dict[str, evaluate.Measure], terms: Terms) -> dict[
         asked = asked | {"recall_at_budget": _recall_at(terms.cases_a_day * held.days)}
     every = evaluate.figures(judged, asked)
     of_fresh = evaluate.figures(judged.take(fresh), asked)
+    most = at_senders(held, judged.fraud.astype(np.float64))
     lost = float((stolen(judged) * judged.weight).sum())
     return {
         "held_scored_by": held.by,
@@ -73,9 +74,7 @@ def _held(held: Held, asked: dict[str, evaluate.Measure], terms: Terms) -> dict[
         "all": every,
         "senders_not_known": of_fresh,
         "precision_at_100_senders_a_day": mean_of(np.array(at_senders(held, judged.score))),
-        "precision_at_100_senders_a_day_at_most": mean_of(np.array(at_senders(held, judged.fraud.astype(np.float64))))[
-            "value"
-        ],
+        "precision_at_100_senders_a_day_at_most": mean_of(np.array(most))["value"],
         "fraud_microcredits": round(lost),
         # NaN where there was no fraud to prevent.
         "prevented_microcredits": round(lost * every["loss_prevented"]["value"]) if lost else 0,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,6 @@ from training.lesson import Step, Wish, matrix
 from training.split import Floats, Span, split, weights
 
 Figures = dict[str, Any]
-FOLDS, DAYS = 4, 7
 PART = 50_000
 
 
@@ -124,18 +124,21 @@ def report(folds: Sequence[Fold], labels: Labels) -> Figures:
         name: [_drawn(fold, fold.held.judged.take(chosen(fold.held)), number) for number, fold in enumerate(folds)]
         for name, chosen in groups.items()
     }
-    told = [_told(fold, {name: drawn[name][number][0] for name in groups}) for number, fold in enumerate(folds)]
-    days = [day for fold in folds for day in at_senders(fold.held, fold.held.judged.score)]
-    most = [day for fold in folds for day in at_senders(fold.held, fold.held.judged.fraud.astype(np.float64))]
+    days = [at_senders(fold.held, fold.held.judged.score) for fold in folds]
+    most = [at_senders(fold.held, fold.held.judged.fraud.astype(np.float64)) for fold in folds]
+    told = [
+        _head(fold) | {name: parts[number][0] for name, parts in drawn.items()} | _senders(days[number], most[number])
+        for number, fold in enumerate(folds)
+    ]
+    held = [one["all"]["good_held"]["value"] for one in told]
     return {
         "labels": labels.value,
         "protocol": SAID[labels],
         "folds": told,
         "mean": {
             **{name: _means(parts) for name, parts in drawn.items()},
-            "precision_at_100_senders_a_day": mean_of(np.array(days)),
-            "precision_at_100_senders_a_day_at_most": mean_of(np.array(most))["value"],
-            "worst_good_held": max(one["all"]["good_held"]["value"] for one in told),
+            **_senders([*chain(*days)], [*chain(*most)]),
+            "worst_good_held": max((one for one in held if not math.isnan(one)), default=math.nan),
         },
     }
 
@@ -160,7 +163,9 @@ def _means(parts: list[tuple[Figures, list[dict[str, float]]]]) -> Figures:
     found: Figures = {}
     for name in names:
         values = [figures[name]["value"] for figures, _ in parts]
-        draws = [_mean([one[name] for one in row]) for row in zip(*(draws for _, draws in parts), strict=False)]
+        # A fold without a gift of the group has no draw.
+        rows = zip(*(draws for _, draws in parts if draws), strict=True)
+        draws = [_mean([one[name] for one in row]) for row in rows]
         found[name] = _with_ends(_mean(values), draws)
     return found
 
@@ -170,17 +175,19 @@ def _mean(values: list[float]) -> float:
     return sum(there) / len(there) if there else math.nan
 
 
-def _told(fold: Fold, groups: dict[str, Figures]) -> Figures:
-    held = fold.held
-    days = at_senders(held, held.judged.score)
-    most = at_senders(held, held.judged.fraud.astype(np.float64))
+def _head(fold: Fold) -> Figures:
     return {
         "from": fold.span.start.isoformat(),
         "to": fold.span.end.isoformat(),
         "model": fold.kind,
         "known_frauds": fold.frauds,
         "thresholds": fold.thresholds,
-        **groups,
+    }
+
+
+def _senders(days: list[float], most: list[float]) -> Figures:
+    """Precision at 100 senders a day over these days, and what a perfect order would come to."""
+    return {
         "precision_at_100_senders_a_day": mean_of(np.array(days)),
         "precision_at_100_senders_a_day_at_most": mean_of(np.array(most))["value"],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -62,7 +63,8 @@ def evaluate(
 
         step("reading the history", 0.02)
         rows = gathered(history) if history else from_database(ctx)
-        wish = Wish(as_of=rows["at"][-1], seed=seed, false_hold_rate=false_holds, good_blocked=good_blocked)
+        # As of when is each fold's own to say.
+        wish = Wish(as_of=datetime.now(UTC), seed=seed, false_hold_rate=false_holds, good_blocked=good_blocked)
         labels = Labels(unlabelled.value) if unlabelled else Labels.KNOWN
         with engine(where):
             shape = folded(rows, folds, days, last, labels, wish, cache, step)
@@ -84,14 +86,15 @@ def told(shape: dict[str, Any]) -> str:
     lines = [
         shape["protocol"],
         f"{'fold from':12}{'gifts':>9}{'frauds':>8}{'AP':>8}{'AUC':>8}{'P@.5%':>8}{'P@100':>8}"
-        f"{'held':>9}{'blocked':>9}",
+        f"{'held':>9}{'blocked':>9}  model",
     ]
     for fold in shape["folds"]:
         left, every = fold["senders_remaining"], fold["all"]
         ranked = "".join(f"{number(left[name]['value']):>8}" for name in COLUMNS)
         at_senders = number(fold["precision_at_100_senders_a_day"]["value"])
         stopped = "".join(f"{percent(every[name]['value']):>9}" for name in ("good_held", "good_blocked"))
-        lines.append(f"{fold['from'][:10]:12}{left['gifts']:>9,}{left['frauds']:>8,}{ranked}{at_senders:>8}{stopped}")
+        counts = f"{left['gifts']:>9,}{left['frauds']:>8,}"
+        lines.append(f"{fold['from'][:10]:12}{counts}{ranked}{at_senders:>8}{stopped}  {fold['model']}")
     lines.append("gifts, frauds and rankings are of the senders that remain; held and blocked, of all good gifts")
     mean = shape["mean"]
     for group, said in GROUPS.items():

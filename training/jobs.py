@@ -80,6 +80,8 @@ def folded(
     step: Step,
 ) -> dict[str, Any]:
     """How models as of the start of each of the last folds would have judged it."""
+    if not rows.height:
+        raise TrainingError("the history has no good row: see which rows were refused, and mend them")
     spans = folds.spans(rows["at"][-1], count, days, end)
     folds.refuse(rows, spans)
     rows = rows.filter(pl.col("at") < spans[-1].end)

@@ -165,6 +165,11 @@ def weaknesses(shape: Shape) -> list[str]:
     found = []
     if shape["parameters"]["simulated"]:
         found.append("Learned from a simulated platform: none of these figures says anything of yours.")
+    if not labels["fraud"]:
+        found.append(
+            "No label taught it: it sees gifts out of proportion, takeovers and chains. Abuse of ordinary size at a "
+            "compromised recipient it cannot see until labels of gifts to that recipient come in."
+        )
     if every["frauds"] < FEW:
         found.append(f"Only {every['frauds']:,} known frauds to judge it by: read the intervals, not the figures.")
     if labels["presumed_good"] > labels["good"]:

@@ -262,6 +262,20 @@ async def test_a_mass_of_second_looks_that_block_is_held_too(house: House) -> No
     assert [(row["status"], row["n"]) for row in ended] == [("held", 13), ("returned", 12)]
 
 
+async def test_a_sweep_of_what_waits_is_stopped_after_its_first_piece(house: House) -> None:
+    """A policy gone wrong judges all that waits again, a hundred at a time: no more than these go back."""
+    await house.activate(NEVER_FIRES)
+    await blocks(house, 260, 100)
+    await house.catch_up()
+    await house.activate("[breaker]\n" + rule("late", "look > 1 and amount >= 100", "block"))
+    async with open_door(house.dsn, settle_every_s=0.05):
+        while await house.pool.fetchval("select count(*) from ledger.transfers where status = 'pending'"):
+            await asyncio.sleep(0.05)
+    ended = await house.pool.fetch("select status, count(*) as n from ledger.transfers group by 1")
+    sums = {row["status"]: row["n"] for row in ended}
+    assert sums.keys() == {"held", "returned"} and sums["returned"] <= 100, sums
+
+
 async def test_another_policy_ends_it(house: House) -> None:
     await house.activate(BREAKER + BLOCKS)
     await blocks(house, 12)

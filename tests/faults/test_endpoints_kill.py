@@ -21,7 +21,9 @@ from tests.receiver import ReceiverProcess
 from tests.support import House, Worker
 
 SUBJECTS = 12
-# A lease is waited for after each kill of a worker: see `expire`.
+HUNG_S = 120
+SESSIONS = "select pid from pg_stat_activity where datname = current_database() and backend_type = 'client backend'"
+# A lease is waited for after each kill of a worker: see `let_time_pass`.
 ENVIRON = {
     "LOCKGATE_WEBHOOK_PRIVATE": "allow",
     "LOCKGATE_WEBHOOK_RETRY_S": "0.05",
@@ -44,15 +46,24 @@ async def tell_many(house: House, draw: random.Random, number: int) -> None:
         number -= some
 
 
-async def expire(house: House) -> None:
-    """The lease that a killed worker left ends now instead of within a minute."""
-    await house.pool.execute("update ledger.endpoints set leased_until = clock_timestamp() where lease is not null")
+async def let_time_pass(house: House) -> None:
+    """The lease that a killed worker left ends now instead of within a minute, and what waits is due."""
+    async with house.pool.acquire() as conn, conn.transaction():
+        await conn.execute("update ledger.endpoints set leased_until = clock_timestamp() where lease is not null")
+        await conn.execute("update ledger.undelivered set next_at = clock_timestamp() where next_at is not null")
+        await conn.execute("update ledger.endpoints set due_at = clock_timestamp() where due_at is not null")
 
 
-async def arrived(there: ReceiverProcess, number: int, most_s: float = 120) -> None:
-    deadline = time.monotonic() + most_s
-    while len(there.events()) < number:
-        assert time.monotonic() < deadline, (len(there.events()), number)
+async def arrived(house: House, there: ReceiverProcess, number: int) -> None:
+    """Wait until so many events are kept; two minutes without any more is a fault, and says how the endpoint stands."""
+    before, since = 0, time.monotonic()
+    while (kept := len(there.events())) < number:
+        if kept > before:
+            before, since = kept, time.monotonic()
+        if time.monotonic() - since > HUNG_S:
+            states = ("endpoints", "undelivered", "deliveries")
+            found = [await house.pool.fetch(f"select * from ledger.{name} limit 50") for name in states]
+            raise AssertionError((kept, number, found))
         await asyncio.sleep(0.1)
 
 
@@ -78,6 +89,7 @@ async def test_whoever_is_killed_every_event_is_kept_once_and_in_order(
     draw = random.Random(rounds)
     there = ReceiverProcess(tmp_path, "", trouble=0.05)
     await endpoint(house, there)
+    ours = [row[0] for row in await house.pool.fetch(SESSIONS)]
     there.start()
     workers = [Worker(house.dsn, tmp_path, **ENVIRON) for _ in range(2)]
     try:
@@ -86,18 +98,21 @@ async def test_whoever_is_killed_every_event_is_kept_once_and_in_order(
         for number in range(rounds):
             before = len(there.events())
             await tell_many(house, draw, 120)
-            await arrived(there, before + draw.randint(1, 60))
+            await arrived(house, there, before + draw.randint(1, 60))
             there.kill()
+            theirs = [row[0] for row in await house.pool.fetch(SESSIONS) if row[0] not in ours]
             if number % 2:
                 victim = workers.pop(draw.randrange(2))
                 victim.kill()
                 workers.append(Worker(house.dsn, tmp_path, **ENVIRON))
+            else:
+                await house.pool.fetch("select pg_terminate_backend(pid) from unnest($1::integer[]) as pid", theirs)
             await tell_many(house, draw, 20)
             await asyncio.sleep(draw.random() * 0.3)
             there.start()
-            await expire(house)
+            await let_time_pass(house)
         total = await house.pool.fetchval("select count(*) from log.events where kind = 'transfer.settled'")
-        await arrived(there, total)
+        await arrived(house, there, total)
         await each_once_and_in_order(house, there)
         shown = work.view((await house.pool.fetch("select *, upto as head from ledger.endpoints"))[0])
         assert shown["enabled"]
@@ -123,11 +138,11 @@ async def test_a_deliverer_killed_between_the_posts_and_their_record_posts_them_
         # the turn may claim and read, and waits only when it records
         await blocker.execute("lock table ledger.deliveries in exclusive mode")
         await tell(house, [f"tr_{number % SUBJECTS}" for number in range(30)])
-        await arrived(there, 30)
+        await arrived(house, there, 30)
         worker.kill()
         await stop.rollback()
         assert await house.pool.fetchval("select count(*) from ledger.deliveries") == 0
-        await expire(house)
+        await let_time_pass(house)
         worker = Worker(house.dsn, tmp_path, **ENVIRON)
         while await house.pool.fetchval("select count(*) from ledger.deliveries where outcome = 'delivered'") < 30:
             await asyncio.sleep(0.05)

@@ -140,7 +140,7 @@ async def test_what_was_before_the_log_told_of_transfers_is_counted_and_none_is_
     for statement, said in [
         (
             f"update ledger.transfers set status = 'returned' where id = '{old[0]}'",
-            OTHER + "status returned, not cancelled",
+            "status returned, not cancelled",
         ),
         (f"update ledger.transfers set amount = 9 where id = '{old[1]}'", "worth 13; event 1 counted 3 worth 6"),
         (f"delete from ledger.transfers where id = '{old[2]}'", GONE),

@@ -337,6 +337,16 @@ async def test_a_replay_brings_everything_from_a_point_on_once_more_in_order(pos
         assert (await post.show(key))["waiting"] == 0
 
 
+async def test_the_place_of_a_moment_in_the_log_is_the_last_event_before_it(post: Post) -> None:
+    pool = post.house.pool
+    for number in range(1, 12):
+        await post.append(*["tr_1"] * (number % 4 + 1))
+    rows = await pool.fetch("select seq, at from log.events")
+    for moment in {row["at"] + timedelta(microseconds=by) for row in rows for by in (-1, 0, 1)}:
+        before = max((row["seq"] for row in rows if row["at"] < moment), default=0)
+        assert await pool.fetchval("select ledger.seq_before($1)", moment) == before
+
+
 async def test_a_replay_during_a_turn_is_not_undone_by_that_turns_end(post: Post) -> None:
     async with receiver() as there:
         there.hold = asyncio.Event()

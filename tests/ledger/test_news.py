@@ -15,6 +15,7 @@ from detector import list_work
 from detector.case_shapes import Listed
 from detector.judge import Detector
 from ledger import news as news_module
+from ledger import relook_cli
 from ledger.gate import Gate
 from ledger.news import News, standing
 from tests.support import CREDIT, NEVER_FIRES, House, again, gather, open_house, rule
@@ -31,8 +32,8 @@ class Slow:
     read: asyncio.Event
     go: asyncio.Event
 
-    async def gather(self, conn: Any, gifts: Any, *, at: int | None = None) -> Any:
-        sitting = await self.judge.gather(conn, gifts, at=at)
+    async def gather(self, conn: Any, gifts: Any, **more: Any) -> Any:
+        sitting = await self.judge.gather(conn, gifts, **more)
         self.read.set()
         await self.go.wait()
         return sitting
@@ -177,11 +178,11 @@ async def test_a_gift_that_cannot_be_judged_makes_way(house: House, monkeypatch:
     judge, broken = house.works.detector.gather, gifts[2]
     where = {"sender": a}
 
-    async def failing(conn: Any, parties: Any, *, at: int | None = None) -> Any:
+    async def failing(conn: Any, parties: Any, **more: Any) -> Any:
         found = list(parties)
         if any(one.recipient == where["recipient"] for one in found):
             raise ValueError("a test")
-        return await judge(conn, found, at=at)
+        return await judge(conn, found, **more)
 
     where["recipient"] = (await house.transfer(broken))["recipient"]
     await house.activate(HOLDS)
@@ -231,3 +232,25 @@ async def test_no_news_makes_milder(house: House, seed: int) -> None:
             ranks[gift] = now
     assert len(set(ranks.values())) > 1, ranks
     await house.reconcile()
+
+
+async def test_it_is_told_what_is_left_to_do_and_who_keeps_it_waiting(house: House) -> None:
+    a = await house.org(amount=10)
+    for _ in range(2):
+        await house.sent(a, await house.org(), 1)
+    await house.catch_up()
+    async with house.pool.acquire() as writer, house.pool.acquire() as conn:
+        assert relook_cli.lines(await relook_cli.read(conn)) == ["nothing is to be judged again"]
+        open_one = writer.transaction()
+        await open_one.start()
+        await writer.execute("select pg_current_xact_id()")
+        await house.activate(HOLDS)
+        news = News(house.works.relook)
+        assert await news.hear() and await news.hear()
+        shape = await relook_cli.read(conn)
+        assert (shape["news"], shape["gifts"], shape["of"]) == (1, 0, {})
+        assert shape["waits_for"]["process"] == writer.get_server_pid()
+        assert "not taken up yet" in relook_cli.lines(shape)[0] and len(relook_cli.lines(shape)) == 2
+        await open_one.commit()
+        assert not await news.hear()
+        assert relook_cli.lines(await relook_cli.read(conn)) == ["2 gifts to be judged again: policy"]

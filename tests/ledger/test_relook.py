@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ledger.relook import Again
-from tests.support import CREDIT, NEVER_FIRES, House, gather, open_house, rule
+from tests.support import CREDIT, NEVER_FIRES, House, gather, limit, open_house, rule
 
 LOCK_S, HOLD_S = 3_600, 10_800
 HOLDS, BLOCKS = rule("all", "amount > 0"), rule("all", "amount > 0", "block")
@@ -101,6 +101,19 @@ async def test_an_approval_that_stands_teaches_nothing_and_is_no_record(house: H
     await house.settle()
     assert (await house.transfer(gift))["status"] == "settled"
     assert await decisions(house, gift) == [(".1", "approve"), (".2", "approve")]
+
+
+async def test_limits_stay_exact_however_often_it_is_looked_again(house: House) -> None:
+    """By a process that remembers the parties, and by one that does not; neither spoils what the gate remembers."""
+    await house.activate(NEVER_FIRES + limit("few", "sender", "1h", count=4))
+    async with open_house(house.dsn, None) as other:
+        a, b = await pair(house)
+        gifts = [await house.sent(a, b, 1) for _ in range(2)]
+        for one in (house, other, other, house):
+            assert [seen.status for seen in await one.look_again(gifts)] == ["pending"] * 2
+        assert not other.works.detector.activity.states, "what is looked at again is not remembered for it"
+        told = [await one.send(a, b, 1) for one in (other, house, other, house)]
+    assert [answer.status for answer in told] == [201, 201, 429, 429]
 
 
 async def test_a_batch_is_one_case_where_it_belongs_together(house: House) -> None:

@@ -281,6 +281,21 @@ async def test_what_is_young_promotional_or_partly_taken_back_is_known_of_a_gift
     assert told.replayed
 
 
+async def test_a_dispute_about_a_part_holds_what_waits_of_the_rest(scene: Scene) -> None:
+    """The purchase is taken back in part while a gift of the rest waits: it is judged again by that news, and held."""
+    await scene.house.activate(rule("disputed", "look > 1 and revoked_amount * 2 >= amount"))
+    for step in ("bob buys 10", "ann gives bob 40", "bob gives cal 10", "revoke 60"):
+        await scene.take(step)
+    await scene.house.catch_up()
+    stood = [await scene.house.transfer(gift) for _, gift in scene.gifts]
+    assert [row["status"] for row in stood] == ["held", "pending"]
+    hits = await scene.house.pool.fetchval(
+        "select hits from detector.decisions where id = $1", f"{scene.gifts[0][1]}.2"
+    )
+    assert [one["name"] for one in msgspec.json.decode(hits)] == ["disputed"]
+    await scene.explained()
+
+
 # --- identity: three providers' signatures ---
 
 VERIFIED: dict[Scheme, Any] = {
