@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -43,12 +43,19 @@ def build(settings: Settings) -> Front:
         try:
             yield {} if settings.only == "detector" else {"short_way": short_way(app, works)}
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             works.apart.close()
             await pool.close()
 
     app = Front(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False, max_body_size=MOST_BODY)
     add_problems(app)
     return app
+
+
+async def end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel loops until they end: a cancellation that comes as what it interrupts is just done may be lost."""
+    going = set(tasks)
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=1)
