@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from detector.contract import Act, Context, Party
+from detector.shapes import Act, Context, Party
 
 Kind = Literal["hold", "sample"]
 CaseStatus = Literal["open", "claimed", "ended"]

@@ -40,7 +40,7 @@ class Asking:
     @property
     def resting(self) -> bool:
         """Whether the scorer is left alone at present, since it did not answer lately."""
-        return self.remote.breaker.state(asyncio.get_running_loop().time()) == "open"
+        return self.remote.circuit.state(asyncio.get_running_loop().time()) == "open"
 
     async def ask(self, transfers: Sequence[str]) -> dict[str, Judged | str]:
         """What is heard of those that nobody else asks about now."""

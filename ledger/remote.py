@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from detector.contract import CONTRACT, Answers, Asked, Gift, Judged
-from ledger.breaker import Breaker
+from ledger.circuit import Circuit
 from ledger.way import Garbled, Way
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,11 @@ class Silent(Exception):
 class Remote:
     """Asks one scorer. Every question ends within `deadline_s`, answered or not."""
 
-    def __init__(self, url: str, key: str, deadline_s: float = 0.25, breaker: Breaker | None = None) -> None:
+    def __init__(self, url: str, key: str, deadline_s: float = 0.25, circuit: Circuit | None = None) -> None:
         self.url = url
         self.way = Way(url, key)
         self.deadline_s = deadline_s
-        self.breaker = breaker or Breaker()
+        self.circuit = circuit or Circuit()
         self.last = ""
 
     @property
@@ -58,8 +58,8 @@ class Remote:
 
     async def ask_some(self, asked: Sequence[Asked]) -> dict[str, Judged | str]:
         clock = asyncio.get_running_loop().time
-        if not self.breaker.admits(clock()):
-            return dict.fromkeys((one.id for one in asked), "scorer_breaker_open")
+        if not self.circuit.admits(clock()):
+            return dict.fromkeys((one.id for one in asked), "scorer_circuit_open")
         answered = False
         try:
             heard = await self.answers(asked)
@@ -70,10 +70,10 @@ class Remote:
             return dict.fromkeys((one.id for one in asked), silence.why)
         finally:
             if answered:
-                self.breaker.succeeded()
+                self.circuit.succeeded()
                 self.say(None)
             else:
-                self.breaker.fell_silent(clock())
+                self.circuit.fell_silent(clock())
 
     async def answers(self, asked: Sequence[Asked]) -> dict[str, Judged | str]:
         """The scorer's answers, each to its own question. Raises Silent."""
@@ -115,8 +115,8 @@ class Remote:
 
     def standing(self) -> dict[str, Any]:
         """For /healthz."""
-        state = self.breaker.state(asyncio.get_running_loop().time())
-        return {"url": self.url, "breaker": state, "silent": self.last or None}
+        state = self.circuit.state(asyncio.get_running_loop().time())
+        return {"url": self.url, "circuit": state, "silent": self.last or None}
 
     def close(self) -> None:
         self.way.close()

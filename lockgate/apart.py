@@ -16,7 +16,7 @@ import asyncpg
 from detector.hearing import Ear
 from detector.judge import Detector
 from ledger.asking import Asking, SecondLooks
-from ledger.breaker import Breaker
+from ledger.circuit import Circuit
 from ledger.gate import Gate
 from ledger.late_look import LateLooks
 from ledger.remote import Remote
@@ -46,8 +46,8 @@ class Apart:
         gate = Gate(pool, ear, settings.lock_s, settings.hold_s)
         if settings.scorer is None:
             return cls(judge, Screening(gate, ear, None), LateLooks(pool, judge))
-        breaker = Breaker(settings.scorer_failures, settings.scorer_rest_s)
-        remote = Remote(settings.scorer, settings.scorer_key or "", settings.scorer_deadline_s, breaker)
+        circuit = Circuit(settings.scorer_failures, settings.scorer_rest_s)
+        remote = Remote(settings.scorer, settings.scorer_key or "", settings.scorer_deadline_s, circuit)
         asking = Asking(pool, remote)
         settled = Settlement(pool, ear, settings.hold_s)
         looks = SecondLooks(settled, asking, ear, settings.scorer_patience_s)
@@ -101,7 +101,7 @@ async def for_ever(name: str, act: Callable[[], Awaitable[int]], every_s: float)
 def asked(remote: Remote) -> dict[str, Any]:
     """What /healthz says of a ledger alone. While the scorer is silent this process still works: it holds."""
     told = remote.standing()
-    if told["silent"] or told["breaker"] != "closed":
+    if told["silent"] or told["circuit"] != "closed":
         return {
             "status": "degraded",
             "scorer": told,

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from detector.case_shapes import CaseFile, Ruling
-from detector.contract import Act
 from detector.review import plans
 from detector.review.cli_ends import AsJson, CaseId, CaseIds, WhyText, Yes, desk, mended, report
 from detector.review.desk import Desk
 from detector.review.errors import PROPOSED, ReviewError
 from detector.review.plans import Plan
 from detector.review.told import credits
+from detector.shapes import Act
 
 Gifts = Annotated[list[str] | None, typer.Option("--gift", help="This gift, repeatable; by default all that wait.")]
 Claims = Annotated[bool, typer.Option("--claim", help="Claim the case first.")]

@@ -18,11 +18,11 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from detector.case_shapes import CaseFile, CasePage
-from detector.contract import Act
 from detector.explain_shapes import Explanation
 from detector.review.access import Access
 from detector.review.errors import REFUSED, NotAllowed, ReviewError, Unreachable, of_status
 from detector.review.filters import Filters
+from detector.shapes import Act
 
 T = TypeVar("T")
 MOST_PAGE = 500

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detector.case_shapes import CaseFile, CaseGift, Ruling
-from detector.contract import Act
 from detector.review.errors import Conflict, NotThere
 from detector.review.told import count, credits
+from detector.shapes import Act
 
 EFFECTS: dict[str, tuple[str, ...]] = {
     "release": (

@@ -112,9 +112,9 @@ async def test_the_circuit_opens_gifts_are_held_at_once_and_it_closes_by_itself(
         told = [(await sender.send(door)).json() for _ in range(3)]
         assert [one["status"] for one in told] == ["held"] * 3
         found = [(await reasons(house, f"{one['id']}.1"))[1] for one in told]
-        assert found == ["degraded:scorer_failed", "degraded:scorer_failed", "degraded:scorer_breaker_open"]
+        assert found == ["degraded:scorer_failed", "degraded:scorer_failed", "degraded:scorer_circuit_open"]
         health = (await door.get("/healthz")).json()
-        assert (health["status"], health["scorer"]["breaker"]) == ("degraded", "open"), health
+        assert (health["status"], health["scorer"]["circuit"]) == ("degraded", "open"), health
     # It rests for a moment only, and the gifts that wait are the question that finds the scorer well again.
     pair.environ |= {"LOCKGATE_SCORER_REST_S": "0.5", "LOCKGATE_SETTLE_EVERY_S": "0.2"}
     async with pair.house() as house, pair.ledger().client() as door:
@@ -125,7 +125,7 @@ async def test_the_circuit_opens_gifts_are_held_at_once_and_it_closes_by_itself(
 
 
 async def opened(door: Any) -> bool:
-    return bool((await door.get("/healthz")).json()["scorer"]["breaker"] == "open")
+    return bool((await door.get("/healthz")).json()["scorer"]["circuit"] == "open")
 
 
 async def test_killed_between_the_two_commits_another_process_answers_under_the_same_key(pair: Apart) -> None:

@@ -55,7 +55,7 @@ def one_gift(tmp_path: Path, dsn: str, scorer: str, key: str) -> None:
         assert (status, gift["status"]) == (201, "pending"), gift
         show = ledger.curls()[1].replace("/ID ", f"/{gift['id']} ")
         until(lambda: pasted(show)[0]["status"] == "settled")
-        assert httpx.get(f"{ledger.url}/healthz").json()["scorer"]["breaker"] == "closed"
+        assert httpx.get(f"{ledger.url}/healthz").json()["scorer"]["circuit"] == "closed"
         looks = asked(scorer, key, str(gift["id"]))
         assert [one["verdict"] for one in looks] == ["approve", "approve"]
 

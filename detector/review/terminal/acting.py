@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from detector.case_shapes import CaseFile
-from detector.contract import Act
 from detector.review import plans
 from detector.review.errors import REFUSED, Conflict, ReviewError, Unreachable
 from detector.review.plans import Plan
@@ -13,6 +12,7 @@ from detector.review.terminal.aside import aside
 from detector.review.terminal.dialogs import Confirm, Given, Line, Page
 from detector.review.terminal.reading import Reading
 from detector.review.told import holder, parsed
+from detector.shapes import Act
 
 
 class Acting(Reading):

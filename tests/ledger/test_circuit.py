@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ledger.breaker import Breaker
+from ledger.circuit import Circuit
 
 # Each step: the second, how a question ended (or `?`: whether one may be asked), and what follows.
 TRIPS = {
@@ -33,13 +33,13 @@ TRIPS = {
 
 @pytest.mark.parametrize("steps", TRIPS.values(), ids=TRIPS)
 def test_the_circuit(steps: list[tuple[float, str, object]]) -> None:
-    breaker = Breaker(failures=3, rest_s=10.0)
+    circuit = Circuit(failures=3, rest_s=10.0)
     for now, what, then in steps:
         if what == "?":
-            assert breaker.admits(now) is then, (now, what)
+            assert circuit.admits(now) is then, (now, what)
             continue
         if what == "answer":
-            breaker.succeeded()
+            circuit.succeeded()
         else:
-            breaker.fell_silent(now)
-        assert breaker.state(now) == then, (now, what)
+            circuit.fell_silent(now)
+        assert circuit.state(now) == then, (now, what)

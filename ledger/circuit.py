@@ -14,7 +14,7 @@ State = Literal["closed", "open", "half_open"]
 
 
 @dataclass(slots=True)
-class Breaker:
+class Circuit:
     """One process's own, since a way to the scorer may be broken for one machine alone."""
 
     failures: int = 5
