@@ -31,11 +31,12 @@ from ledger.credits import new_id
 from ledger.transfers import Answer, Request
 from lockgate import first_model, postgres
 from lockgate import replay_report as report
-from lockgate.app import Works
 from lockgate.config import SettingError, Settings
+from lockgate.loops import learn_sizes
 from lockgate.migrate import migrate
 from lockgate.replay_progress import Progress, progress
 from lockgate.replay_rows import SLICE_ROWS, TICK_US, batches, playable, request_of
+from lockgate.works import Works
 from models import registry
 from models.errors import ModelError
 from training import history
@@ -141,7 +142,7 @@ class Play:
                 await fund(conn, self.history.rows)
             works = Works.build(pool, self.settings)
             await works.detector.refresh(conn)
-            young = asyncio.create_task(works.learn_sizes())
+            young = asyncio.create_task(learn_sizes(works))
             await self.send(works, conn, watch)
             young.cancel()
             with self.timed("reconcile"):

@@ -39,8 +39,9 @@ from ledger.news import News
 from ledger.relook import Again
 from ledger.transfers import Answer
 from lockgate import postgres
-from lockgate.app import Works, build
+from lockgate.app import build
 from lockgate.config import Settings
+from lockgate.works import Works
 from models.files import MANIFEST, open_parcel
 from models.manifest import decode, sha256
 
