@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from lockgate import postgres
 from lockgate.config import Settings
 from lockgate.front import MOST_BODY, Front
-from lockgate.loops import loops
+from lockgate.loops import end, loops
 from lockgate.problems import add_problems
 from lockgate.routes import add_routes, short_way
 from lockgate.works import Works
@@ -50,12 +50,3 @@ def build(settings: Settings) -> Front:
     app = Front(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False, max_body_size=MOST_BODY)
     add_problems(app)
     return app
-
-
-async def end(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel loops until they end: a cancellation that comes as what it interrupts is just done may be lost."""
-    going = set(tasks)
-    while going:
-        for task in going:
-            task.cancel()
-        _, going = await asyncio.wait(going, timeout=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 import asyncpg
@@ -153,3 +153,12 @@ async def learn_sizes(works: Works) -> None:
             await works.pool.execute(f"analyze {', '.join(GROWING)}")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             log.warning("analyze: %s: %s", type(error).__name__, error)
+
+
+async def end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel loops until they end: a cancellation that comes as what it interrupts is just done may be lost."""
+    going = set(tasks)
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=1)
