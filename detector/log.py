@@ -16,10 +16,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import asyncpg
 import msgspec
+
+if TYPE_CHECKING:
+    import asyncpg
 
 EVENT, LINK = "lockgate event 1\n", "lockgate link 1\n"
 NOTHING = bytes(32)  # what the first link takes for the one before it
