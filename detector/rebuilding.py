@@ -180,13 +180,17 @@ async def known(
 def rebuild(found: Found) -> Rebuilt:
     """What a decision is taken again from; a look is built on the activity of before, and a later one on the first."""
     policy, at = found.policy, micros(found.row["at"])
-    holds = [hit.name for hit in store.HITS.decode(found.row["hits"]) if hit.by == "ledger"]
+    hits = store.HITS.decode(found.row["hits"])
+    holds = [hit.name for hit in hits if hit.by == "ledger"]
     gift = structs.replace(gift_of(found.row, policy), ledger_hold=holds[0] if holds else None)
     activity = found.past.relived(Activity(policy.shapes, memory if policy.model else None))
     first = first_of(found, gift) if found.first else None
+    # Of later looks only a late one asks limits, as of the gift's own moment; where none was passed it says the same.
+    late = first.at if first and any(hit.by == "limit" for hit in hits) else None
     return Rebuilt(
-        gift, at, policy, activity, found.serving, found.silent, first, found.waived, found.lists, found.row["breaker"]
-    )
+        gift, at, policy, activity, found.serving, found.silent, first, found.waived, found.lists,
+        found.row["breaker"], late,
+    )  # fmt: skip
 
 
 def first_of(found: Found, gift: Gift) -> First:

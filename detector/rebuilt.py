@@ -60,6 +60,7 @@ class Rebuilt:
     waived: Mapping[str, str] = field(default_factory=dict)
     lists: Lists = NONE
     breaker: int | None = None
+    late: int | None = None
 
 
 def again(then: Rebuilt, gift: Gift | None = None, later_s: int = 0) -> Decision:
@@ -74,7 +75,7 @@ def again(then: Rebuilt, gift: Gift | None = None, later_s: int = 0) -> Decision
 def taken(then: Rebuilt, gift: Gift, later_s: int) -> Decision:
     aged, at = older(gift, later_s), then.at + later_s * 1_000_000
     said = opinion(then, aged, at)
-    return decide(aged, then.activity, then.policy, at, said, then.waived, then.lists, then.breaker)
+    return decide(aged, then.activity, then.policy, at, said, then.waived, then.lists, then.breaker, then.late)
 
 
 def opinion(then: Rebuilt, gift: Gift, at: int) -> Opinion | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
+from detector.explaining import Explainer
 from detector.verify import verify
 from ledger.records import disagreements
 from tests.laws.test_law04_never_unjudged import by_hand
@@ -56,6 +57,8 @@ async def test_gifts_of_a_time_without_a_policy_are_judged_by_the_next_its_limit
     assert await look(house) == 4
     assert await standing(house, names) == ["pending", "pending", "returned", "returned"]
     assert await waits(house) == []
+    told = [await Explainer(house.pool).explain([f"{name}.2"]) for name in names]
+    assert [one.replayed for one in told] == [True] * 4, [one.replay_note for one in told if not one.replayed]
     await house.pass_time(3_700)
     await house.settle()
     assert await standing(house, names) == ["settled", "settled", "returned", "returned"]
