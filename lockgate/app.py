@@ -12,7 +12,7 @@ from typing import Any
 from lockgate import postgres
 from lockgate.config import Settings
 from lockgate.front import MOST_BODY, Front
-from lockgate.loops import end, loops
+from lockgate.loops import ended, loops
 from lockgate.problems import add_problems
 from lockgate.routes import add_routes, short_way
 from lockgate.works import Works
@@ -43,7 +43,7 @@ def build(settings: Settings) -> Front:
         try:
             yield {} if settings.only == "detector" else {"short_way": short_way(app, works)}
         finally:
-            await end(tasks)
+            await ended(tasks)
             works.apart.close()
             await pool.close()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import asyncpg
@@ -155,10 +155,11 @@ async def learn_sizes(works: Works) -> None:
             log.warning("analyze: %s: %s", type(error).__name__, error)
 
 
-async def end(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel loops until they end: a cancellation that comes as what it interrupts is just done may be lost."""
-    going = set(tasks)
-    while going:
-        for task in going:
-            task.cancel()
-        _, going = await asyncio.wait(going, timeout=1)
+async def ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they are over: what a cancelled one still tidies up may fail, and its loop takes that failure
+    for a passing one and goes on."""
+    while running := [one for one in tasks if not one.done()]:
+        for one in running:
+            one.cancel()
+        await asyncio.wait(running, timeout=1)
+    await asyncio.gather(*tasks, return_exceptions=True)
