@@ -19,9 +19,11 @@ import msgspec
 
 from detector.contract import Asked, Judged
 from ledger import store
+from ledger.plan import slices_of
 from ledger.remote import Remote, question
 from ledger.scorer import Hears
-from ledger.settlement import BATCH, Settlement, gift_of, slices_of
+from ledger.settlement import BATCH, Settlement
+from ledger.waiting import gift_of
 
 log = logging.getLogger(__name__)
 # An answer settles within this time, or is asked for again.

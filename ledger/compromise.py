@@ -21,9 +21,9 @@ from ledger import events, store
 from ledger.credits import new_id
 from ledger.errors import Conflict, Invalid, NotFound
 from ledger.funding import lock_org
+from ledger.plan import Plan, slices_of, write
 from ledger.relook import Seen, look_again
 from ledger.scorer import Desk, Scorer
-from ledger.settlement import Plan, slices_of, write
 from ledger.transfers import Status
 from ledger.views import stamp
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ledger.decide import Outcome
-    from ledger.settlement import Step
+    from ledger.plan import Step
 
 
 class Created(Struct, gc=False):

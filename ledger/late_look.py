@@ -17,10 +17,11 @@ import asyncpg
 from detector.contract import SYSTEM, Decision, Left, Mark, Told, Verdict, silent
 from ledger import events, store
 from ledger.asking import Asking, speaks
+from ledger.plan import Plan, slices_of, write
 from ledger.scorer import Hears, House
-from ledger.settlement import Plan, gift_of, parties, slices_of, write
 from ledger.stops import against
 from ledger.transfers import Status
+from ledger.waiting import gift_of, parties
 
 BATCH = 100
 # So many in a row that nobody could judge: the rest could not be judged either.

@@ -17,10 +17,11 @@ import asyncpg
 
 from detector.contract import SYSTEM, Decision, Gift, Sitting, Verdict, silent
 from ledger import events, store
+from ledger.plan import Plan, write
 from ledger.scorer import Scorer
-from ledger.settlement import Plan, gather, gift_of, parties, write
 from ledger.stops import against
 from ledger.transfers import Status
+from ledger.waiting import gather, gift_of, parties
 
 
 class Again(NamedTuple):

@@ -17,7 +17,7 @@ from detector.contract import SYSTEM, append
 from ledger import events, store
 from ledger.credits import Account, Entry, posting
 from ledger.errors import Conflict, NotFound
-from ledger.settlement import Minted, mint
+from ledger.plan import Minted, mint
 from ledger.transfers import Status
 
 Part = tuple[Any, int]

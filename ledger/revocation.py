@@ -18,8 +18,8 @@ from ledger import events, store
 from ledger.credits import Account, Entry, posting
 from ledger.errors import Conflict, Invalid, NotFound
 from ledger.funding import write_off
+from ledger.plan import Plan, Step, slices_of, write
 from ledger.scorer import Desk
-from ledger.settlement import Plan, Step, slices_of, write
 from ledger.transfers import Status
 
 # Somebody may open a gift, or move credits to a new org, between our reading and our locks: then once more.

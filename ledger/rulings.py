@@ -14,7 +14,7 @@ import asyncpg
 from detector.contract import Act, IdentityTerms, Stood, Told
 from ledger import events, store
 from ledger.errors import Conflict
-from ledger.settlement import Plan, slices_of, write
+from ledger.plan import Plan, slices_of, write
 from ledger.stops import stops
 from ledger.transfers import OPEN, Status
 

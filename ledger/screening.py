@@ -18,9 +18,9 @@ from detector.contract import Asked, Decision, Flush, Gift, Judged, Sitting, app
 from ledger import answers, events, store
 from ledger.decide import Book, Outcome, Weighed, weigh
 from ledger.gate import Gate, kept_row, posted
+from ledger.plan import Plan, slices_of, write
 from ledger.remote import LEASE_S, Remote, question
 from ledger.scorer import Hears
-from ledger.settlement import Plan, slices_of, write
 from ledger.stops import against
 from ledger.transfers import FIRST_STATUS, Answer, Request, Status
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from ledger.errors import Conflict
-from ledger.settlement import Plan, slices_of, write
+from ledger.plan import Plan, slices_of, write
 from ledger.transfers import STEPS, Status
 from tests.support import NEVER_FIRES, House, gather, open_house, rule
 

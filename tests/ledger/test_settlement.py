@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detector.gift import Decision, Verdict
 from ledger.credits import Account
-from ledger.settlement import Plan, fate
+from ledger.plan import Plan, fate
 from ledger.transfers import Status
 from tests.support import examples, gift
 
