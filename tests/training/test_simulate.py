@@ -119,8 +119,8 @@ def test_the_file_is_a_history_without_a_bad_row(platform: pl.DataFrame, tmp_pat
 
 def test_columns_are_the_detectors_facts(platform: pl.DataFrame) -> None:
     laws(platform, 90)
-    # the look is the detector's own; domains matter to lists alone, and what was taken back since to later looks
-    untold = {"sender_domain", "recipient_domain", "revoked_amount"}
+    # The look is the detector's own, a hold its ledger's; domains matter to lists alone, what was revoked comes later.
+    untold = {"sender_domain", "recipient_domain", "revoked_amount", "ledger_hold"}
     facts = set(Gift.__struct_fields__) - {"look", "payload_hash"} - untold
     assert set(COLUMNS) - facts == {"at", "fraud", "label_at"} | JUDGING
     assert facts < set(COLUMNS)

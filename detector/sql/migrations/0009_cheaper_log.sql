@@ -39,12 +39,12 @@ begin
     -- The canonical text of log.event_hash, written out: a call for each of its parts would cost as much as the hash.
     with added as (
         insert into log.events (seq, link, at, kind, subject, actor, body, hash)
-        select newest.seq + nr, newest.link + 1, moment, kinds[nr], subjects[nr], actors[nr], bodies[nr], sha256(convert_to(
+        select newest.seq + nr, newest.link + 1, moment, kind, subject, actor, body, sha256(convert_to(
             E'lockgate event 1\n' || newest.seq + nr || place
-            || octet_length(kinds[nr]) || ':' || kinds[nr] || E'\n' || octet_length(subjects[nr]) || ':' || subjects[nr] || E'\n'
-            || octet_length(actors[nr]) || ':' || actors[nr] || E'\n' || octet_length(bodies[nr]) || ':' || bodies[nr] || E'\n',
+            || octet_length(kind) || ':' || kind || E'\n' || octet_length(subject) || ':' || subject || E'\n'
+            || octet_length(actor) || ':' || actor || E'\n' || octet_length(body) || ':' || body || E'\n',
             'UTF8'))
-        from generate_series(1, count) nr
+        from unnest(kinds, subjects, actors, bodies) with ordinality as told (kind, subject, actor, body, nr)
         returning seq, hash
     )
     select string_agg(encode(hash, 'hex') || E'\n', '' order by seq), count(*) into hashes, written from added;

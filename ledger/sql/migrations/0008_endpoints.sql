@@ -32,7 +32,7 @@ comment on table ledger.endpoints is
 
 create table ledger.undelivered (
     endpoint_id text collate "C" not null references ledger.endpoints on delete cascade,
-    seq bigint not null references log.events,
+    seq bigint not null,  -- of log.events, which forgets nothing; a key there would only stand in the way of whoever mends it
     subject text collate "C" not null,
     attempts integer not null check (attempts >= 0),
     first_at timestamptz,
