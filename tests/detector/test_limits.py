@@ -151,7 +151,7 @@ def test_a_blocked_gift_burns_no_budget_but_a_held_one_does() -> None:
         assert sum(one.verdict is Verdict.APPROVE for one in told) == left
 
 
-# --- the two schedules that break the usual counters (peers.md) ---
+# --- the two schedules that break the usual counters ---
 
 L = 100
 
