@@ -6,7 +6,7 @@ import json
 import pstats
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -61,14 +61,7 @@ def gate(
     if seconds is not None:
         plan = replace(plan, seconds=seconds, within_s=None)
     told = sure(lambda: measure(plan, progress(time.monotonic())))
-    if as_json:
-        print(json.dumps(told, indent=2))
-    else:
-        report.show(told, Console())
-    if profile:
-        pstats.Stats(str(profile), stream=sys.stderr).sort_stats("tottime").print_stats(FUNCTIONS)
-    if told["faults"]:
-        fail("; ".join(told["faults"]))
+    end(told, as_json, lambda: report.show(told, Console()), profile)
 
 
 @app.command("shadow")
@@ -91,15 +84,12 @@ def shadowing(
     plan = replace(FULL, rounds=rounds or (1 if quick else 48), seconds=seconds or (1.0 if quick else 3.0), orgs=orgs)
     plan = replace(plan, pace=pace)
     told = sure(lambda: pairs(plan, model, progress(time.monotonic())))
-    if as_json:
-        print(json.dumps(told, indent=2))
-    else:
-        for name, one in told["interval"].items():
-            print(f"{name}: {told[name]:.3f}" + (f" ({one[0]:.3f} to {one[1]:.3f})" if one else ""))
-        print(f"shadowing used {told['mechanism']['share_of_cores']:.2%} of the cores")
-        print(f"load of the machine: {told['load'][0]}")
-    if told["faults"]:
-        fail("; ".join(told["faults"]))
+    lines = [
+        f"{name}: {told[name]:.3f}" + (f" ({one[0]:.3f} to {one[1]:.3f})" if one else "")
+        for name, one in told["interval"].items()
+    ]
+    used = f"shadowing used {told['mechanism']['share_of_cores']:.2%} of the cores"
+    end(told, as_json, lambda: show([*lines, used, load_of(told)]))
 
 
 @app.command()
@@ -116,14 +106,11 @@ def history(
 
     size = {"orgs": 200, "days": 20} if quick else {}
     told = sure(lambda: over.measure(source, rounds or (1 if quick else 5), progress(time.monotonic()), **size))
-    if as_json:
-        print(json.dumps(told, indent=2))
-    else:
-        for kind, one in told["gifts_per_s"].items():
-            print(f"{kind}: {one['median']:,} gifts/s ({one['min']:,} to {one['max']:,})")
-        print(f"load of the machine: {told['load'][0]}")
-    if told["faults"]:
-        fail("; ".join(told["faults"]))
+    lines = [
+        f"{kind}: {one['median']:,} gifts/s ({one['min']:,} to {one['max']:,})"
+        for kind, one in told["gifts_per_s"].items()
+    ]
+    end(told, as_json, lambda: show([*lines, load_of(told)]))
 
 
 @app.command("explain")
@@ -138,14 +125,11 @@ def explaining(
     from bench import explain
 
     told = sure(lambda: explain.measure(explain.QUICK if quick else explain.Plan(), model, progress(time.monotonic())))
-    if as_json:
-        print(json.dumps(told, indent=2))
-    else:
-        for name, one in told["ms"].items():
-            print(f"{name}: median {one['median']} ms, p95 {one['p95']} ms, most {one['most']} ms")
-        print(f"load of the machine: {told['load'][0]}")
-    if told["faults"]:
-        fail("; ".join(told["faults"]))
+    lines = [
+        f"{name}: median {one['median']} ms, p95 {one['p95']} ms, most {one['most']} ms"
+        for name, one in told["ms"].items()
+    ]
+    end(told, as_json, lambda: show([*lines, load_of(told)]))
 
 
 @app.command()
@@ -159,13 +143,7 @@ def desk(
     from bench.desk import measure as looks
 
     told = sure(lambda: looks(FEW if quick else Cases(), progress(time.monotonic())))
-    if as_json:
-        print(json.dumps(told, indent=2))
-    else:
-        for name, one in told.items():
-            print(f"{name}: {one}")
-    if told["faults"]:
-        fail("; ".join(told["faults"]))
+    end(told, as_json, lambda: show(f"{name}: {one}" for name, one in told.items()))
 
 
 @app.command("relook")
@@ -186,15 +164,7 @@ def looking_again(
     plan = replace(relook.QUICK if quick else relook.Plan(), workers=workers, profile=profile)
     plan = replace(plan, gifts=gifts or plan.gifts, orgs=orgs or plan.orgs)
     told = sure(lambda: relook.measure(plan, model, progress(time.monotonic())))
-    if as_json:
-        print(json.dumps(told, indent=2))
-    else:
-        for name, one in told.items():
-            print(f"{name}: {one}")
-    if profile:
-        pstats.Stats(str(profile), stream=sys.stderr).sort_stats("tottime").print_stats(FUNCTIONS)
-    if told["faults"]:
-        fail("; ".join(told["faults"]))
+    end(told, as_json, lambda: show(f"{name}: {one}" for name, one in told.items()), profile)
 
 
 def sure(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -212,6 +182,26 @@ def progress(began: float) -> Callable[[str], None]:
         print(f"{time.monotonic() - began:5.1f} s  {line}", file=sys.stderr, flush=True)
 
     return say
+
+
+def end(told: dict[str, Any], as_json: bool, shown: Callable[[], None], profile: Path | None = None) -> None:
+    """The report as JSON or as it is shown, the profile if one was taken; and a failure where it cannot be believed."""
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        shown()
+    if profile:
+        pstats.Stats(str(profile), stream=sys.stderr).sort_stats("tottime").print_stats(FUNCTIONS)
+    if told["faults"]:
+        fail("; ".join(told["faults"]))
+
+
+def show(lines: Iterable[str]) -> None:
+    print("\n".join(lines))
+
+
+def load_of(told: dict[str, Any]) -> str:
+    return f"load of the machine: {told['load'][0]}"
 
 
 def fail(why: str) -> None:

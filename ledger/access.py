@@ -81,12 +81,15 @@ class Access:
     async def whose(self, authorization: str | None) -> Actor:
         """The actor of the header, whatever the role. Raises Unauthenticated without a valid key."""
         name = digest(bearer(authorization))
-        actor = self.known.get(name) if time.monotonic() < self.trusted_until else None
-        return actor or await self.look_up(name)
+        return self.recall(name) or await self.look_up(name)
+
+    def recall(self, name: bytes) -> Actor | None:
+        """The actor of a key of this digest, while what is remembered may be trusted."""
+        return self.known.get(name) if time.monotonic() < self.trusted_until else None
 
     def remembered(self, authorization: str | None, scope: str) -> Actor | None:
         """The actor if the key is remembered and has the scope; None means: ask `actor`. Raises as `actor` does."""
-        actor = self.known.get(digest(bearer(authorization))) if time.monotonic() < self.trusted_until else None
+        actor = self.recall(digest(bearer(authorization)))
         return actor if actor is not None and scope in ROLES.get(actor.role, ()) else None
 
     async def reader(self, authorization: str | None, widely: str, narrowly: str) -> str | None:

@@ -66,8 +66,7 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
 def earlier(request: Request, answer: Any) -> Answer:
     """The answer that the key was given before; 422 where the body is another one."""
     if answer["body_hash"] != request.body_hash:
-        detail = f"Idempotency-Key {request.key!r} was used with another body; use a new key for a new gift"
-        return msgspec.structs.replace(problem(422, "idempotency_key_reused", detail), replayed=True)
+        return msgspec.structs.replace(reused(request), replayed=True)
     return Answer(answer["status"], answer["body"], {"Idempotency-Replayed": "true"}, replayed=True)
 
 
@@ -98,39 +97,48 @@ def refusal(
 
 def created(request: Request, status: Status, decision: Decision, lock_s: int) -> Answer:
     """201: the transfer as it begins. A held one has no settle_at yet, since a hold stops the clock."""
-    body = {
-        "id": request.id,
-        "status": status.value,
-        "sender": request.sender,
-        "recipient": request.recipient,
-        "amount": request.amount,
-        "note": request.note,
-        "created_at": rfc3339(decision.at),
-        "settle_at": rfc3339(decision.at + lock_s * 1_000_000) if status is Status.PENDING else None,
-    }
-    return Answer(201, ENCODE(body), budget_headers(decision))
+    one, settle_at = request, decision.at + lock_s * 1_000_000 if status is Status.PENDING else None
+    body = opened(one.id, status.value, one.sender, one.recipient, one.amount, one.note, decision.at, settle_at)
+    return Answer(201, body, budget_headers(decision))
 
 
 def stands(row: Any, status: str, settle_at: int | None) -> Answer:
     """201 for a transfer that was opened before it was judged, as it stands after it."""
-    named = {name: row[name] for name in ("id", "sender", "recipient", "amount", "note")}
-    body = {
-        "id": named.pop("id"),
-        "status": status,
-        **named,
-        "created_at": rfc3339(store.micros(row["created_at"])),
-        "settle_at": None if settle_at is None else rfc3339(settle_at),
-    }
-    return Answer(201, ENCODE(body))
+    parties = row["sender"], row["recipient"]
+    made = store.micros(row["created_at"])
+    return Answer(201, opened(row["id"], status, *parties, row["amount"], row["note"], made, settle_at))
 
 
-def still_running(request: Request, body_hash: bytes) -> Answer:
+def opened(
+    id: str, status: str, sender: str, recipient: str, amount: int, note: str | None, made: int, settle_at: int | None
+) -> bytes:
+    """A transfer as its sender is told of it at once; moments in microseconds, None for what is yet unknown."""
+    return ENCODE(
+        {
+            "id": id,
+            "status": status,
+            "sender": sender,
+            "recipient": recipient,
+            "amount": amount,
+            "note": note,
+            "created_at": rfc3339(made),
+            "settle_at": None if settle_at is None else rfc3339(settle_at),
+        }
+    )
+
+
+def still_judged(request: Request, body_hash: bytes) -> Answer:
     """409 while the key's gift is being judged; 422 where the body is another one. Neither is kept."""
-    if body_hash != request.body_hash:
-        detail = f"Idempotency-Key {request.key!r} was used with another body; use a new key for a new gift"
-        return problem(422, "idempotency_key_reused", detail)
-    detail = f"Idempotency-Key {request.key!r} is still running; retry soon"
-    return problem(409, "still_running", detail, {"Retry-After": "1"})
+    return reused(request) if body_hash != request.body_hash else still_running(request.key, {"Retry-After": "1"})
+
+
+def still_running(key: str, headers: dict[str, str] | None = None) -> Answer:
+    return problem(409, "still_running", f"Idempotency-Key {key!r} is still running; retry soon", headers)
+
+
+def reused(request: Request) -> Answer:
+    detail = f"Idempotency-Key {request.key!r} was used with another body; use a new key for a new gift"
+    return problem(422, "idempotency_key_reused", detail)
 
 
 def rate_limited(decision: Decision) -> Answer:

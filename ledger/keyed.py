@@ -34,7 +34,7 @@ async def once(
     body_hash = hashlib.sha256(ENCODE(meaning)).digest()
     async with pool.acquire() as conn, conn.transaction():
         if not await conn.fetchval(store.SQL["key_lock"], scope, key):
-            return respond(409, problem(409, "still_running", f"Idempotency-Key {key!r} is still running; retry soon"))
+            return respond(409, answers.still_running(key).body)
         earlier = await conn.fetchrow(store.SQL["answer"], scope, key)
         if earlier is not None and earlier["body_hash"] != body_hash:
             detail = f"Idempotency-Key {key!r} was used with another request; use a new key for a new one"

@@ -84,7 +84,7 @@ class Screening:
         """Earlier answer → still running → parties → identity → funds → reserve."""
         before = running.get((request.sender, request.key))
         if before is not None and before["transfer_id"] != request.id:
-            return answers.still_running(request, before["body_hash"])
+            return answers.still_judged(request, before["body_hash"])
         if before is not None:  # our own first commit, of which we never heard
             opened.asked.append(ASKED.decode(before["asked"]))
             return request.id

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
-import os
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -20,12 +18,11 @@ from ledger.compromise import Claim
 from ledger.compromise_api import MOST_REPORTS
 from ledger.errors import Invalid, NotFound
 from ledger.views import org_view, report_view
-from lockgate.config import Settings
+from lockgate.cli import AsJson, report, settings
 
 T = TypeVar("T")
 Org = Annotated[str, typer.Argument(metavar="ORG", help="The org's id.")]
 Author = Annotated[str | None, typer.Option(help="Who does it, for the record; your user name by default.")]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 app = typer.Typer(help="Stolen accounts: report, recover, replace keys.", no_args_is_help=True)
 
@@ -44,12 +41,12 @@ def compromised(
     """Stop an org whose account was stolen: its sending, its waiting gifts, its keys."""
     asked: Literal["hold", "return"] = "return" if give_back else "hold"
     claim = Claim(org, moment(since), author or getpass.getuser(), detail, asked, not keep_keys)
-    settings = Settings.from_env(os.environ)
-    judge = Detector(settings.trusted_key)
+    chosen = settings()
+    judge = Detector(chosen.trusted_key)
 
     async def once(conn: asyncpg.Connection) -> dict[str, Any]:
         async with conn.transaction():
-            done = await compromise.report(conn, judge, judge, claim, settings.hold_s)
+            done = await compromise.report(conn, judge, judge, claim, chosen.hold_s)
         done.seen.close(committed=True)
         return done.answer
 
@@ -60,7 +57,7 @@ def compromised(
 @app.command()
 def recover(ctx: typer.Context, org: Org, author: Author = None, as_json: AsJson = False) -> None:
     """Say that a stolen account is its owner's again: it sends, and for the cool-off its gifts are held."""
-    cool_off_s, who = Settings.from_env(os.environ).cool_off_s, author or getpass.getuser()
+    cool_off_s, who = settings().cool_off_s, author or getpass.getuser()
 
     async def act(conn: asyncpg.Connection) -> dict[str, Any]:
         async with conn.transaction():
@@ -80,7 +77,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """End every key of an org and print a new one, this once; for the cool-off its gifts are held."""
-    cool_off_s, who = Settings.from_env(os.environ).cool_off_s, author or getpass.getuser()
+    cool_off_s, who = settings().cool_off_s, author or getpass.getuser()
 
     async def act(conn: asyncpg.Connection) -> dict[str, Any]:
         async with conn.transaction():
@@ -145,7 +142,3 @@ def told(answer: dict[str, Any]) -> str:
         lines.append(f"and {answer['settled_unlisted']} older ones that settled")
     lines += [f"{name} is in somebody's hand just now, who holds or ends it" for name in answer["in_hand"]]
     return "\n".join(lines)
-
-
-def report(shape: Any, as_json: bool, text: str) -> None:
-    typer.echo(json.dumps(shape, indent=2) if as_json else text)

@@ -72,8 +72,7 @@ class Works:
         key = (request.sender, request.key)
         if key in self.running:
             answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            detail = f"Idempotency-Key {request.key!r} is still running; retry soon"
-            answer.set_result(answers.problem(409, "still_running", detail))
+            answer.set_result(answers.still_running(request.key))
             return answer
         self.running.add(key)
         answer = self.gate.submit(request)
