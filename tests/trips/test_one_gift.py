@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -139,18 +138,7 @@ async def trip(database: str) -> AsyncIterator[Trip]:
             keys.append({"Authorization": f"Bearer {told.json()['key']}"})
         grant = {"amount": SENT_CREDITS, "origin": "purchase", "expires_at": "2999-01-01T00:00:00Z"}
         assert (await door.post("/v1/orgs/ann/grants", json=grant, headers=platform)).status_code == 201
-        await rest(house)
         yield Trip(house, door, platform, *keys)
-
-
-async def rest(house: House) -> None:
-    """Until the application has looked at what was news when it started; then it rests for an hour, and news waits for
-    the hour of the gift."""
-    quiet = 0
-    while quiet < 3:
-        busy = "select exists (select from detector.news) or exists (select from ledger.relooks)"
-        quiet = 0 if await house.pool.fetchval(busy) else quiet + 1
-        await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", JOURNEYS)
