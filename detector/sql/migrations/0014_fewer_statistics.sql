@@ -1,4 +1,4 @@
--- No query asks for rows by what these hold, so sampling it for the planner buys nothing (ledger/sql/migrations/0012).
+-- No query asks for rows by what these hold, so sampling it for the planner buys nothing (ledger 0012).
 alter table detector.decisions
     alter column seq set statistics 0,
     alter column amount set statistics 0,
