@@ -15,7 +15,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -52,6 +52,51 @@ class Unavailable(Exception):
     """The database could not be reached for as long as we tried; nothing is known to be done. Retry the same key."""
 
 
+class Together(Generic[Out]):
+    """The answers to items that came together, given once every one is there; with the first fault, where one met one.
+    One future for all of them: a batch of a hundred costs no hundred futures and callbacks."""
+
+    def __init__(self, items: int, given: asyncio.Future[list[Out]]) -> None:
+        self.answers: list[Any] = [None] * items
+        self.fault: Exception | None = None
+        self.missing = items
+        self.given = given
+
+    def told(self) -> None:
+        """One more is answered."""
+        self.missing -= 1
+        if self.missing or self.given.done():
+            return
+        if self.fault:
+            self.given.set_exception(self.fault)
+        else:
+            self.given.set_result(self.answers)
+
+
+class Place(Generic[Out]):
+    """One item's place among those that came together, told its answer as a future would be."""
+
+    __slots__ = ("place", "together")
+
+    def __init__(self, together: Together[Out], place: int) -> None:
+        self.together = together
+        self.place = place
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, answer: Out) -> None:
+        self.together.answers[self.place] = answer
+        self.together.told()
+
+    def set_exception(self, fault: Exception) -> None:
+        self.together.fault = self.together.fault or fault
+        self.together.told()
+
+
+Waiting: TypeAlias = tuple[In, asyncio.Future[Out] | Place[Out]]
+
+
 class GroupCommit(Generic[In, Out]):
     """Turns `commit(batch)` into `submit(item)`, at most `depth` batches at a time and `most` items in each."""
 
@@ -61,19 +106,29 @@ class GroupCommit(Generic[In, Out]):
         self.commit = commit
         self.depth = depth
         self.most = most
-        self.waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
+        self.waiting: deque[Waiting[In, Out]] = deque()
         self.flying: set[asyncio.Task[None]] = set()
         self.woken = False
 
     def submit(self, item: In) -> asyncio.Future[Out]:
         """The answer to one request, once its batch is committed."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Out] = loop.create_future()
+        answer: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
         self.waiting.append((item, answer))
+        self.wake()
+        return answer
+
+    def submit_all(self, items: Sequence[In]) -> asyncio.Future[list[Out]]:
+        """The answers to requests that came together, in order, once each one's batch is committed."""
+        answers: asyncio.Future[list[Out]] = asyncio.get_running_loop().create_future()
+        together = Together(len(items), answers)
+        self.waiting.extend([(item, Place(together, place)) for place, item in enumerate(items)])
+        self.wake()
+        return answers
+
+    def wake(self) -> None:
         if not self.woken and self.room():
             self.woken = True
-            loop.call_soon(self.depart)
-        return answer
+            asyncio.get_running_loop().call_soon(self.depart)
 
     def room(self) -> bool:
         """Whether another batch may leave now."""
@@ -93,7 +148,7 @@ class GroupCommit(Generic[In, Out]):
         if not self.woken:
             self.depart()
 
-    async def run(self, batch: list[tuple[In, asyncio.Future[Out]]]) -> None:
+    async def run(self, batch: Sequence[Waiting[In, Out]]) -> None:
         """Commit one batch and hand out its answers; on a fault that a retry cannot mend, each request alone."""
         try:
             answers = await self.persist([item for item, _ in batch])
@@ -124,7 +179,7 @@ class GroupCommit(Generic[In, Out]):
         raise Unavailable(f"the database did not answer in {TRIES} tries")
 
 
-def refuse(batch: Sequence[tuple[In, asyncio.Future[Out]]], error: Exception) -> None:
+def refuse(batch: Sequence[Waiting[In, Out]], error: Exception) -> None:
     for _, waiter in batch:
         if not waiter.done():
             waiter.set_exception(error)

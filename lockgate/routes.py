@@ -65,7 +65,7 @@ def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:
 
     app.add_api_route("/v1/whoami", whoami, tags=["keys"], summary="Whose key this is, and what it may do")
     if settings.only != "detector":
-        ledger.api.add_sending(app, access, works.send)
+        ledger.api.add_sending(app, access, works.send, works.send_all)
         app.include_router(ledger.api.router(works.pool, access, works.apart.house, settings.lock_s))
     # Held gifts of a ledger alone wait at its own desk: a release moves its credits.
     app.include_router(detector.case_api.router(works.pool, person, Rulings()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,24 @@ class Works:
         answer = self.gate.submit(request)
         answer.add_done_callback(lambda _: self.running.discard(key))
         return answer
+
+    async def send_all(self, requests: Sequence[transfers.Request]) -> list[Answer]:
+        """Pass the gate with requests that came together; one answer each, in order."""
+        told: dict[str, Answer] = {}
+        fresh: dict[tuple[str, str], transfers.Request] = {}
+        for one in requests:
+            key = (one.sender, one.key)
+            if key in self.running or key in fresh:
+                told[one.id] = answers.still_running(one.key)
+            else:
+                fresh[key] = one
+        self.running.update(fresh)
+        try:
+            given = await self.gate.submit_all(list(fresh.values())) if fresh else []
+        finally:
+            self.running.difference_update(fresh)
+        told.update(zip([one.id for one in fresh.values()], given, strict=True))
+        return [told[one.id] for one in requests]
 
     async def health(self) -> Response:
         remote = self.apart.remote

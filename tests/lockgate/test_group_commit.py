@@ -115,3 +115,32 @@ async def test_who_gave_up_waiting_does_not_disturb_the_others() -> None:
     gone.cancel()
     commits.open.set()
     assert await stays == 20
+
+
+async def test_those_who_came_together_are_answered_together_in_order() -> None:
+    commits = Commits()
+    group = GroupCommit(commits, most=2)
+    alone, together = group.submit(0), group.submit_all([1, 2, 3])
+    assert await together == [10, 20, 30]
+    assert await alone == 0
+    assert commits.batches == [[0, 1], [2, 3]]
+
+
+async def test_a_fault_of_one_is_told_once_all_who_came_with_it_are_answered() -> None:
+    commits = Commits()
+    commits.poison = 2
+    group = GroupCommit(commits)
+    with pytest.raises(asyncpg.DataError, match="2 does not fit"):
+        await group.submit_all([1, 2, 3])
+    assert commits.batches == [[1, 2, 3], [1], [2], [3]]
+
+
+async def test_who_gave_up_waiting_for_several_does_not_disturb_the_others() -> None:
+    commits = Commits()
+    group = GroupCommit(commits)
+    commits.open.clear()
+    gone, stays = group.submit_all([1, 2]), group.submit(3)
+    await asyncio.sleep(0)
+    gone.cancel()
+    commits.open.set()
+    assert await stays == 30
