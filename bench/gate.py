@@ -23,9 +23,11 @@ from bench import ground, report, servers
 from bench.load import Load, Told
 from lockgate.postgres import throwaway
 
-PHASES = ("pgbench", "noop", "single", "batch", "hot")
+PHASES = ("pgbench", "noop", "typed", "single", "batch", "hot")
 ONE = "/v1/billing/credits/transfer"
 MANY = f"{ONE}/batch"
+PATHS = {"batch": MANY, "typed": "/typed"}
+EMPTY = ("noop", "typed")
 BATCH = 100
 HOT = 1  # of all senders
 SHORTEST_S, LONGEST_S = 0.5, 5.0
@@ -95,7 +97,7 @@ class Bench:
         return Lap(rate, {}, {"committed": number}, {"postgres": used * 1e6 / max(number, 1)})
 
     def load(self, phase: str, warm_s: float, seconds: float) -> Lap:
-        server = "noop" if phase == "noop" else "application"
+        server = "noop" if phase in EMPTY else "application"
         watched = {"server": self.processes[server], "postgres": self.postgres}
         before = {name: servers.cpu_s(process) for name, process in watched.items()}
         told = send(self.load_of(phase, self.ports[server], warm_s, seconds))
@@ -108,7 +110,7 @@ class Bench:
         batch = phase == "batch"
         return Load(
             port=port,
-            path=MANY if batch else ONE,
+            path=PATHS.get(phase, ONE),
             connections=self.plan.batch_connections if batch else self.plan.connections,
             warm_s=warm_s,
             seconds=seconds,
@@ -153,7 +155,7 @@ def set_up(plan: Plan, dsn: str, say: Say) -> Iterator[Bench]:
         bench = Bench(plan, gate, senders, psutil.Process(ground.postmaster(dsn)))
         say(f"{plan.orgs} orgs with a key and credits each")
         started = {"application": servers.application(gate, plan.workers, plan.profile)}
-        if "noop" in plan.phases:
+        if not set(EMPTY).isdisjoint(plan.phases):
             started["noop"] = servers.noop(plan.workers)
         for name, starting in started.items():
             port, process = stack.enter_context(starting)

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-MOST = 256
+MOST = 512  # the largest request that a client may send fits
 DEPTH = 2
 BACKLOG = 16
 TRIES = 12

@@ -24,9 +24,9 @@ from ledger.api import BATCH, SEND
 
 SENDERS = [(f"org_{number}", f"key_{number}") for number in range(5)]
 KEYS = {
-    "pgbench_tps", "noop_rps", "single_gps", "batch_gps", "hot_gps", "single_vs_pgbench", "batch_vs_pgbench",
-    "single_vs_noop", "hot_vs_single", "p50_ms", "p95_ms", "p99_ms", "p99.9_ms", "load_ceiling_rps", "rounds",
-    "workers", "statuses", "transfers", "reconciled", "goals", "faults",
+    "pgbench_tps", "noop_rps", "typed_rps", "single_gps", "batch_gps", "hot_gps", "single_vs_pgbench",
+    "batch_vs_pgbench", "single_vs_noop", "single_vs_typed", "hot_vs_single", "p50_ms", "p95_ms", "p99_ms",
+    "p99.9_ms", "load_ceiling_rps", "rounds", "workers", "statuses", "transfers", "reconciled", "goals", "faults",
 }  # fmt: skip
 
 
