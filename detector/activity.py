@@ -15,6 +15,7 @@ import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +47,16 @@ class Shape(NamedTuple):
         return "/".join((self.owner, *self.facets)) + ("?" if self.attempts else "")
 
 
+Facets = Callable[[Any], Any]
+NOBODY: dict[str, int] = {}
+NEVER: list[int] = []
+
+
+def facets_of(names: Sequence[str]) -> Facets | None:
+    """What reads the facets of a gift or an event, one as itself and more as a tuple."""
+    return attrgetter(*names) if names else None
+
+
 class Track:
     """Events of one key in order of time, with running sums and each counterpart's latest time."""
 
@@ -54,18 +65,23 @@ class Track:
     def __init__(self) -> None:
         self.times: list[int] = []
         self.sums: list[int] = [0]
-        self.latest: dict[str, int] = {}
-        self.latest_times: list[int] = []
+        self.latest, self.latest_times = NOBODY, NEVER  # its own from the first counterpart on: most tracks have none
 
     def add(self, at: int, amount: int, counterpart: str | None) -> None:
         self.times.append(at)
         self.sums.append(self.sums[-1] + amount)
         if counterpart is not None:
-            before = self.latest.get(counterpart)
-            if before is not None:
-                del self.latest_times[bisect_left(self.latest_times, before)]
-            self.latest[counterpart] = at
-            self.latest_times.append(at)
+            self.meet(at, counterpart)
+
+    def meet(self, at: int, counterpart: str) -> None:
+        """Note a counterpart's latest time."""
+        if self.latest is NOBODY:
+            self.latest, self.latest_times = {}, []
+        before = self.latest.get(counterpart)
+        if before is not None:
+            del self.latest_times[bisect_left(self.latest_times, before)]
+        self.latest[counterpart] = at
+        self.latest_times.append(at)
 
     def count(self, now: int, window: int) -> int:
         return len(self.times) - bisect_right(self.times, now - window)
@@ -89,8 +105,9 @@ class Track:
         if gone * 2 < len(self.times):
             return
         del self.times[:gone], self.sums[:gone]
-        self.latest = {party: at for party, at in self.latest.items() if at > until}
-        self.latest_times = sorted(self.latest.values())
+        if self.latest is not NOBODY:
+            self.latest = {party: at for party, at in self.latest.items() if at > until}
+            self.latest_times = sorted(self.latest.values())
 
 
 NOTHING = Track()
@@ -121,17 +138,19 @@ class Source(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """A source made ready for the hot path."""
+    """Sources of one owner made ready for the hot path: its state is found once for all of their slots."""
 
-    slot: str
     owner: str
     prefix: str
-    facets: Any
+    slots: list[tuple[str, Facets | None]]
 
-    @classmethod
-    def of(cls, source: Source) -> Lookup:
-        facets = attrgetter(*source.facets) if source.facets else None
-        return cls(source.shape.slot, source.owner, PREFIX[source.shape.owner], facets)
+
+def lookups(sources: Iterable[Source]) -> list[Lookup]:
+    """The lookups that find the track of each of these sources, in their order; those of one owner stand together."""
+    return [
+        Lookup(owner, PREFIX[owner], [(one.shape.slot, facets_of(one.facets)) for one in owned])
+        for owner, owned in groupby(sources, lambda one: one.owner)
+    ]
 
 
 class Activity:
@@ -144,8 +163,7 @@ class Activity:
         wanted = sorted(set(shapes))
         self.roles: dict[str, list[tuple[str, Any, bool]]] = {}
         for shape in wanted:
-            facets = attrgetter(*shape.facets) if shape.facets else None
-            self.roles.setdefault(shape.owner, []).append((shape.slot, facets, shape.attempts))
+            self.roles.setdefault(shape.owner, []).append((shape.slot, facets_of(shape.facets), shape.attempts))
         asked = () if memory is None else CONTEXTS
         self.extra = [role for role in ROLES.values() if role in self.roles or role in asked]
         self.states: dict[str, State] = {}
@@ -186,35 +204,35 @@ class Activity:
         if state is None:
             return
         at = state.last_at = event.at
+        amount, admitted, tracks = event.amount, event.admitted, state.tracks
         other = event.recipient if role == "sender" else event.sender
         for slot, facets, attempts in self.roles.get(role, ()):
-            if not (attempts or event.admitted):
+            if not (admitted or attempts):
                 continue
-            name = (slot, facets(event)) if facets else slot
-            track = state.tracks.get(name)
+            name = slot if facets is None else (slot, facets(event))
+            track = tracks.get(name)
             if track is None:
-                track = state.tracks[name] = Track()
+                track = tracks[name] = Track()
             elif len(track.times) > 64 and track.times[0] <= at - HORIZON_US:
                 track.forget(at - HORIZON_US)
-            track.add(at, event.amount, None if facets else other)
+            track.add(at, amount, other if facets is None else None)
 
     def tracks(self, lookups: Sequence[Lookup], gift: Gift) -> list[Track | None]:
         """The track of each lookup; None where the gift does not name its owner or a facet."""
         found: list[Track | None] = []
-        state: State | None = None
-        before = None
-        for slot, owner, prefix, facets in lookups:
-            if owner != before:  # lookups of one owner stand together
-                before, name = owner, getattr(gift, owner)
-                state = None if name is None else self.states.get(prefix + name, BLANK)
-            if state is None:
-                found.append(None)
-            elif facets is None:
-                found.append(state.tracks.get(slot, NOTHING))
-            else:
+        for owner, prefix, slots in lookups:
+            name = getattr(gift, owner)
+            if name is None:
+                found += [None] * len(slots)
+                continue
+            track = self.states.get(prefix + name, BLANK).tracks.get
+            for slot, facets in slots:
+                if facets is None:
+                    found.append(track(slot, NOTHING))
+                    continue
                 value = facets(gift)
                 missing = value is None or (type(value) is tuple and None in value)
-                found.append(None if missing else state.tracks.get((slot, value), NOTHING))
+                found.append(None if missing else track((slot, value), NOTHING))
         return found
 
     def trim(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detector.activity import HORIZON_US, Lookup, Shape
+from detector.activity import HORIZON_US, Lookup, Shape, lookups
 from detector.breaker import BreakerTerms
 from detector.errors import ExpressionRefused, PolicyRefused
 from detector.expressions import ColumnType, parse
@@ -49,18 +49,18 @@ class Policy:
 
     def __post_init__(self) -> None:
         names = {name for rule in self.rules for name in rule.when.columns}
-        vectors = Vectors(names)
+        # Limits and features often read the same track: each is looked up once.
+        vectors = Vectors(names, (limit.source for limit in self.limits))
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "checks", compiled(self.rules, vectors))
-        # Limits and features often read the same track: each is looked up once, features' first.
-        sources = list(dict.fromkeys([*vectors.sources, *(limit.source for limit in self.limits)]))
-        object.__setattr__(self, "lookups", [Lookup.of(source) for source in sources])
-        object.__setattr__(self, "ceilings", [(limit, sources.index(limit.source)) for limit in self.limits])
+        object.__setattr__(self, "lookups", lookups(vectors.sources))
+        ceilings = [(limit, vectors.sources.index(limit.source)) for limit in self.limits]
+        object.__setattr__(self, "ceilings", ceilings)
 
     @property
     def shapes(self) -> set[Shape]:
         """What activity must keep for this policy."""
-        return {source.shape for source in (*self.vectors.sources, *(limit.source for limit in self.limits))}
+        return {source.shape for source in self.vectors.sources}
 
 
 def read(text: str, *, generation: int = 0) -> Policy:
