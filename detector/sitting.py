@@ -107,11 +107,14 @@ class Sitting:
         What the model sees of a gift depends on the earlier ones of these alone, so the gifts of one wave may be looked
         at together. Without a model, one by one.
         """
+        if self.looker is None:
+            yield from zip(gifts)
+            return
         wave: list[Any] = []
         named: set[str] = set()
         for gift in gifts:
-            keys = seen(gift) if self.looker else ()
-            if wave and (self.looker is None or not named.isdisjoint(keys)):
+            keys = seen(gift)
+            if wave and not named.isdisjoint(keys):
                 yield wave
                 wave, named = [], set()
             wave.append(gift)

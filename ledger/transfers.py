@@ -54,7 +54,7 @@ class Request(Struct, frozen=True, gc=False):
         return hashlib.sha256(payload.encode()).digest()
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """What a request is told: status and bytes, the same for ever under one key (law 7), and passing headers."""
 
     status: int
