@@ -19,7 +19,7 @@ from detector.identity_terms import ANY_IDENTITY, IdentityTerms, identity_of
 from detector.limits import KEYS, Limit
 from detector.policy_fields import named, one_of, rows, span_s, unknown, whole
 from detector.policy_terms import PLAIN_REVIEW, ModelTerms, ReviewTerms, breaker_of, model_of, review_of
-from detector.rules import Check, Rule, compiled
+from detector.rules import Checks, Rule, compiled
 
 __all__ = ["DEFAULT", "IdentityTerms", "ModelTerms", "Policy", "ReviewTerms", "read"]
 
@@ -43,7 +43,7 @@ class Policy:
     breaker: BreakerTerms | None = None
     identity: IdentityTerms = ANY_IDENTITY
     vectors: Vectors = field(init=False)
-    checks: list[Check] = field(init=False)
+    checks: Checks = field(init=False)
     lookups: list[Lookup] = field(init=False)
     ceilings: list[tuple[Limit, int]] = field(init=False)
 
