@@ -53,7 +53,8 @@ def decide(
     said = opinion or (UNASKED if policy.model else SILENT)
     if said.hit:
         hits.append(said.hit)
-    hits += listed.hits(gift, now)
+    if listed.blocked:
+        hits += listed.hits(gift, now)
     if gift.ledger_hold:
         hits.append(Hit("ledger", gift.ledger_hold, Verdict.HOLD.word))
     if not exceeded and not hits:
@@ -66,10 +67,12 @@ def decide(
             policy.generation,
             said.model,
             said.score,
-            budget=budget,
-            features=said.features,
-            digest=said.digest,
-            breaker=opening,
+            False,
+            None,
+            budget,
+            said.features,
+            said.digest,
+            opening,
         )
     hits = [waive(hit, waived) for hit in [one.hit() for one in exceeded] + hits]
     hits = lists.waive(hits, listed.allowed(gift, now))

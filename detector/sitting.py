@@ -91,10 +91,11 @@ class Sitting:
 
     def decide(self, gift: Gift, *, at: int | None = None) -> Decision:
         """Judge one gift; a fault of ours is a hold, never an approval and never a lost gift (law 5)."""
-        self.now = max(self.now, at or 0)
+        if at is not None and at > self.now:
+            self.now = at
         try:
-            waived = self.waived.get(gift.id, NOTHING)
-            said, late = self.opinion(gift), self.late.get(gift.id)
+            waived = self.waived.get(gift.id, NOTHING) if self.waived else NOTHING
+            said, late = self.opinion(gift) if self.looker else None, self.late.get(gift.id) if self.late else None
             decision = decide(gift, self.activity, self.policy, self.now, said, waived, self.lists, self.opening, late)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
