@@ -35,11 +35,13 @@ MOST_PARTIES = 20_000
 
 
 class Shape(NamedTuple):
-    """Which events a track holds: those of one owner, split by facets, with or without the refused ones."""
+    """Which events a track holds: those of one owner, split by facets, with or without the refused ones; and whether it
+    tells their counterparts apart."""
 
     owner: str
     facets: tuple[str, ...] = ()
     attempts: bool = False
+    people: bool = False
 
     @property
     def slot(self) -> str:
@@ -161,9 +163,10 @@ class Activity:
 
     def __init__(self, shapes: Iterable[Shape], memory: Callable[[str], Memory | None] | None = None) -> None:
         wanted = sorted(set(shapes))
-        self.roles: dict[str, list[tuple[str, Any, bool]]] = {}
+        self.roles: dict[str, list[tuple[str, Facets | None, bool, bool]]] = {}
         for shape in wanted:
-            self.roles.setdefault(shape.owner, []).append((shape.slot, facets_of(shape.facets), shape.attempts))
+            kept = shape.slot, facets_of(shape.facets), shape.attempts, shape.people
+            self.roles.setdefault(shape.owner, []).append(kept)
         asked = () if memory is None else CONTEXTS
         self.extra = [role for role in ROLES.values() if role in self.roles or role in asked]
         self.states: dict[str, State] = {}
@@ -206,7 +209,7 @@ class Activity:
         at = state.last_at = event.at
         amount, admitted, tracks = event.amount, event.admitted, state.tracks
         other = event.recipient if role == "sender" else event.sender
-        for slot, facets, attempts in self.roles.get(role, ()):
+        for slot, facets, attempts, people in self.roles.get(role, ()):
             if not (admitted or attempts):
                 continue
             name = slot if facets is None else (slot, facets(event))
@@ -215,7 +218,7 @@ class Activity:
                 track = tracks[name] = Track()
             elif len(track.times) > 64 and track.times[0] <= at - HORIZON_US:
                 track.forget(at - HORIZON_US)
-            track.add(at, amount, other if facets is None else None)
+            track.add(at, amount, other if people else None)
 
     def tracks(self, lookups: Sequence[Lookup], gift: Gift) -> list[Track | None]:
         """The track of each lookup; None where the gift does not name its owner or a facet."""

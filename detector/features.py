@@ -123,6 +123,10 @@ class Vectors:
         self.index = {name: position for position, name in enumerate(self.names)}
         sources = dict.fromkeys([*(feature.source for feature in features if feature.source), *also])
         self.sources = sorted(sources, key=lambda one: one.owner)
+        told_apart = {
+            one.source.shape for one in features if one.source and one.reading and one.reading.kind == DISTINCT
+        }
+        self.shapes = {one.shape._replace(people=one.shape in told_apart) for one in self.sources}
         # attrgetter gives a tuple only for two names or more
         facts = [feature.name for feature in features if feature.source is None]
         self.facts: Callable[[Gift], tuple[Any, ...]] = (

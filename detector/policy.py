@@ -60,7 +60,7 @@ class Policy:
     @property
     def shapes(self) -> set[Shape]:
         """What activity must keep for this policy."""
-        return {source.shape for source in self.vectors.sources}
+        return self.vectors.shapes
 
 
 def read(text: str, *, generation: int = 0) -> Policy:
