@@ -144,10 +144,9 @@ class Vectors:
                 vector.append(None)
             elif kind == GAP:
                 vector.append(track.gap_s(now))
-            elif kind == TOTAL:
-                sums = track.sums
-                vector.append(sums[-1] - sums[bisect_right(track.times, now - window)])
             else:
-                times = track.times if kind == COUNT else track.latest_times
-                vector.append(len(times) - bisect_right(times, now - window))
+                times, start = track.latest_times if kind == DISTINCT else track.times, now - window
+                # Many a window holds all there is: then its edge need not be sought.
+                oldest = bisect_right(times, start) if times and times[0] <= start else 0
+                vector.append(track.sums[-1] - track.sums[oldest] if kind == TOTAL else len(times) - oldest)
         return tuple(vector)

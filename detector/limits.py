@@ -82,7 +82,9 @@ def check(
         if track is None:
             continue
         times, quota = track.times, limit.quota
-        oldest = bisect_right(times, now - limit.window)
+        start = now - limit.window
+        # Many a window holds all there is: then its edge need not be sought.
+        oldest = bisect_right(times, start) if times and times[0] <= start else 0
         if limit.value is None:
             used = len(times) - oldest
             left = quota - used - 1
