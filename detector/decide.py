@@ -10,7 +10,7 @@ from msgspec import structs
 
 from detector import breaker, lists, rules
 from detector.activity import Activity
-from detector.gift import Decision, Event, Gift, Hit, Opinion, Verdict
+from detector.gift import APPROVE, Decision, Event, Gift, Hit, Opinion, Verdict
 from detector.limits import Exceeded, check, over
 from detector.lists import NONE, Lists
 from detector.policy import Policy
@@ -61,7 +61,7 @@ def decide(
         return Decision(
             gift,
             now,
-            Verdict.APPROVE,
+            APPROVE,
             (),
             vector,
             policy.generation,

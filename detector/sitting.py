@@ -20,7 +20,7 @@ from detector.breaker import Tally
 from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.flush import Flush
-from detector.gift import Decision, Gift, Opinion, Verdict
+from detector.gift import HOLD, Decision, Gift, Opinion
 from detector.identity_terms import ANY_IDENTITY
 from detector.lists import NONE, Lists
 from detector.log import Told
@@ -193,7 +193,7 @@ class Sitting:
     @property
     def news(self) -> bool:
         """Whether the desk is to be told of any gift: one that was held, or one that was drawn."""
-        held = self.stopped or any(one.verdict is Verdict.HOLD for one in self.decisions)
+        held = self.stopped or any(one.verdict is HOLD for one in self.decisions)
         return bool(held or self.drawn)  # the draw hashes every gift: last
 
     async def tell_desk(

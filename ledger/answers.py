@@ -14,7 +14,7 @@ from detector.contract import Asks, Decision
 from ledger import store
 from ledger.credits import Org, Slice
 from ledger.stops import stands_at
-from ledger.transfers import Answer, Request, Status
+from ledger.transfers import PENDING, Answer, Request, Status
 
 ENCODE = msgspec.json.Encoder().encode
 # What the routes say of their refusals on the OpenAPI page.
@@ -110,8 +110,8 @@ def refusal(
 
 def created(request: Request, status: Status, decision: Decision, lock_s: int) -> Answer:
     """201: the transfer as it begins. A held one has no settle_at yet, since a hold stops the clock."""
-    one, settle_at = request, decision.at + lock_s * 1_000_000 if status is Status.PENDING else None
-    body = opened(one.id, status.value, one.sender, one.recipient, one.amount, one.note, decision.at, settle_at)
+    one, settle_at = request, decision.at + lock_s * 1_000_000 if status is PENDING else None
+    body = opened(one.id, status, one.sender, one.recipient, one.amount, one.note, decision.at, settle_at)
     return Answer(201, body, budget_headers(decision))
 
 

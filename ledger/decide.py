@@ -15,7 +15,7 @@ from msgspec import Struct
 from detector.contract import Decision, Gift, IdentityTerms, Sitting
 from ledger import answers, store
 from ledger.credits import Grant, Org, Slice, cut
-from ledger.transfers import FIRST_STATUS, Answer, Request, Status
+from ledger.transfers import BLOCKED, FIRST_STATUS, Answer, Request, Status
 
 PROMOTIONAL = frozenset({"promo", "free_tier"})
 YOUNG = timedelta(days=7)
@@ -115,7 +115,7 @@ def ask(one: Weighed, book: Book, sitting: Sitting) -> Outcome:
     if decision.refused:
         return Outcome(request, answers.rate_limited(decision), decision)
     status = FIRST_STATUS[decision.verdict.word]
-    if status is Status.BLOCKED or slices is None:
+    if status is BLOCKED or slices is None:
         return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status)
     book.spend(request.sender, slices)
     return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status, slices)

@@ -19,6 +19,9 @@ class Status(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
+# A member read from its class costs some ten times as much.
+PENDING, HELD, BLOCKED = Status.PENDING, Status.HELD, Status.BLOCKED
+
 # The one table of steps; ledger.judge_step() keeps the same one in SQL, and a test holds the two together.
 STEPS: Final[dict[Status, frozenset[Status]]] = {
     Status.SCREENING: frozenset({Status.PENDING, Status.HELD, Status.BLOCKED, Status.RETURNED, Status.CANCELLED}),
