@@ -94,14 +94,14 @@ ENCODERS: dict[str, Callable[[Column], Fields]] = {
     "int2": int2,
     "int4": int4,
     "int8": int8,
-    "json": text,
+    "json": binary,
     "text": text,
     "timestamptz": timestamp,
 }
 
 
 class Table:
-    """Where rows are appended, and the type of each of their columns; None is null everywhere."""
+    """Where rows are appended, and the type of each of their columns; JSON comes as bytes, None is null everywhere."""
 
     def __init__(self, name: str, **columns: str) -> None:
         self.copy = f"copy {name} ({', '.join(columns)}) from stdin (format binary)"

@@ -55,11 +55,7 @@ class Grant(Struct, gc=False):
     rooted_at: datetime
 
 
-class Slice(NamedTuple):
-    """So much of one grant."""
-
-    grant: Grant
-    amount: int
+Slice = tuple[Grant, int]  # so much of one grant
 
 
 class Entry(NamedTuple):
@@ -77,11 +73,13 @@ class Entry(NamedTuple):
 
 def cut(grants: Iterable[Grant], amount: int) -> list[Slice] | None:
     """Slices worth `amount` from grants given in burn order; None if they do not hold as much."""
-    slices = []
+    slices: list[Slice] = []
     for grant in grants:
-        part = min(grant.available, amount)
+        part = grant.available
+        if part > amount:
+            part = amount
         if part:
-            slices.append(Slice(grant, part))
+            slices.append((grant, part))
             amount -= part
         if not amount:
             return slices

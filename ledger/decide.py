@@ -34,10 +34,10 @@ class Book:
 
     def spend(self, org_id: str, slices: list[Slice]) -> None:
         """Take slices from the front of an org's grants, which they were cut from in order."""
-        for piece in slices:
-            piece.grant.available -= piece.amount
-            self.available[org_id] -= piece.amount
-        used_up = len(slices) if slices[-1].grant.available == 0 else len(slices) - 1
+        for grant, amount in slices:
+            grant.available -= amount
+            self.available[org_id] -= amount
+        used_up = len(slices) if slices[-1][0].available == 0 else len(slices) - 1
         del self.grants[org_id][:used_up]
 
 
