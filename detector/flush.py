@@ -117,7 +117,7 @@ class Table:
             same = self.head
             for encode, column in zip(self.encoders, zip(*rows, strict=True), strict=True):
                 if alike(column):
-                    same += encode(column[:1])[0]
+                    same += NULL if column[0] is None else encode(column[:1])[0]
                     continue
                 if same:
                     fields.append([same] * len(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -78,6 +79,20 @@ def test_ids_sort_by_their_time_and_differ_within_it() -> None:
     early, late = new_id("tr", 1_000), new_id("tr", 1_001)
     assert early < late and early.startswith("tr_0000000003e8")
     assert len({new_id("tr", 1_000) for _ in range(1000)}) == 1000
+
+
+def test_a_process_that_forks_shares_no_ids_with_its_child() -> None:
+    new_id("tr")
+    heard, said = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(said, "".join(new_id("tr")[-16:] for _ in range(50)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(heard, 10_000).decode()
+    os.close(heard), os.close(said)
+    ids = {theirs[start : start + 16] for start in range(0, len(theirs), 16)}
+    assert len(ids) == 50 and ids.isdisjoint(new_id("tr")[-16:] for _ in range(1000))
 
 
 def test_never_is_later_than_any_expiry_and_has_a_zone() -> None:
