@@ -29,6 +29,10 @@ WINDOWS_S = {"10m": 600, "1h": 3_600, "24h": 86_400, "7d": 604_800, "30d": 2_592
 HORIZON_US = max(WINDOWS_S.values()) * 1_000_000
 PREFIX = {"sender": "o:", "recipient": "o:", "ip": "i:", "device": "d:", "tier": "t:", "fingerprint": "f:"}
 ROLES = {"i": "ip", "d": "device", "t": "tier", "f": "fingerprint"}
+# What a track shares with all others until it has counterparts of its own; most never do. Never changed.
+NOBODY: dict[str, int] = {}
+NEVER: list[int] = []
+Facets = Callable[[Any], Any]
 # A state without a memory takes some 1 KB, a party some 16 KB: either way a process stays under 350 MB.
 MOST_STATES = 200_000
 MOST_PARTIES = 20_000
@@ -49,11 +53,6 @@ class Shape(NamedTuple):
         return "/".join((self.owner, *self.facets)) + ("?" if self.attempts else "")
 
 
-Facets = Callable[[Any], Any]
-NOBODY: dict[str, int] = {}
-NEVER: list[int] = []
-
-
 def facets_of(names: Sequence[str]) -> Facets | None:
     """What reads the facets of a gift or an event, one as itself and more as a tuple."""
     return attrgetter(*names) if names else None
@@ -67,16 +66,13 @@ class Track:
     def __init__(self) -> None:
         self.times: list[int] = []
         self.sums: list[int] = [0]
-        self.latest, self.latest_times = NOBODY, NEVER  # its own from the first counterpart on: most tracks have none
+        self.latest, self.latest_times = NOBODY, NEVER
 
     def add(self, at: int, amount: int, counterpart: str | None) -> None:
         self.times.append(at)
         self.sums.append(self.sums[-1] + amount)
-        if counterpart is not None:
-            self.meet(at, counterpart)
-
-    def meet(self, at: int, counterpart: str) -> None:
-        """Note a counterpart's latest time."""
+        if counterpart is None:
+            return
         if self.latest is NOBODY:
             self.latest, self.latest_times = {}, []
         before = self.latest.get(counterpart)

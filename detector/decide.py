@@ -67,7 +67,7 @@ def decide(
             policy.generation,
             said.model,
             said.score,
-            False,
+            False,  # not refused, and so with nothing to wait for
             None,
             budget,
             said.features,

@@ -131,7 +131,7 @@ class Table:
 def alike(column: Column) -> bool:
     """Whether a column's values are written alike; zeros are equal, and yet may differ in their sign."""
     first = column[0]
-    return column.count(first) == len(column) and (first != 0 or type(first) is not float)
+    return column.count(first) == len(column) and (type(first) is not float or first != 0)
 
 
 def message(kind: bytes, body: bytes) -> bytes:

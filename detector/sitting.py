@@ -95,7 +95,8 @@ class Sitting:
             self.now = at
         try:
             waived = self.waived.get(gift.id, NOTHING) if self.waived else NOTHING
-            said, late = self.opinion(gift) if self.looker else None, self.late.get(gift.id) if self.late else None
+            late = self.late.get(gift.id) if self.late else None
+            said = self.opinion(gift) if self.looker else None
             decision = decide(gift, self.activity, self.policy, self.now, said, waived, self.lists, self.opening, late)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
@@ -109,7 +110,7 @@ class Sitting:
         at together. Without a model, one by one.
         """
         if self.looker is None:
-            yield from zip(gifts)
+            yield from zip(gifts)  # one by one
             return
         wave: list[Any] = []
         named: set[str] = set()
