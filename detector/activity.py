@@ -15,6 +15,7 @@ import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,22 +29,33 @@ WINDOWS_S = {"10m": 600, "1h": 3_600, "24h": 86_400, "7d": 604_800, "30d": 2_592
 HORIZON_US = max(WINDOWS_S.values()) * 1_000_000
 PREFIX = {"sender": "o:", "recipient": "o:", "ip": "i:", "device": "d:", "tier": "t:", "fingerprint": "f:"}
 ROLES = {"i": "ip", "d": "device", "t": "tier", "f": "fingerprint"}
+# What a track shares with all others until it has counterparts of its own; most never do. Never changed.
+NOBODY: dict[str, int] = {}
+NEVER: list[int] = []
+Facets = Callable[[Any], Any]
 # A state without a memory takes some 1 KB, a party some 16 KB: either way a process stays under 350 MB.
 MOST_STATES = 200_000
 MOST_PARTIES = 20_000
 
 
 class Shape(NamedTuple):
-    """Which events a track holds: those of one owner, split by facets, with or without the refused ones."""
+    """Which events a track holds: those of one owner, split by facets, with or without the refused ones; and whether it
+    tells their counterparts apart."""
 
     owner: str
     facets: tuple[str, ...] = ()
     attempts: bool = False
+    people: bool = False
 
     @property
     def slot(self) -> str:
         """The shape's name inside a state: a text, because those hash at once."""
         return "/".join((self.owner, *self.facets)) + ("?" if self.attempts else "")
+
+
+def facets_of(names: Sequence[str]) -> Facets | None:
+    """What reads the facets of a gift or an event, one as itself and more as a tuple."""
+    return attrgetter(*names) if names else None
 
 
 class Track:
@@ -54,18 +66,20 @@ class Track:
     def __init__(self) -> None:
         self.times: list[int] = []
         self.sums: list[int] = [0]
-        self.latest: dict[str, int] = {}
-        self.latest_times: list[int] = []
+        self.latest, self.latest_times = NOBODY, NEVER
 
     def add(self, at: int, amount: int, counterpart: str | None) -> None:
         self.times.append(at)
         self.sums.append(self.sums[-1] + amount)
-        if counterpart is not None:
-            before = self.latest.get(counterpart)
-            if before is not None:
-                del self.latest_times[bisect_left(self.latest_times, before)]
-            self.latest[counterpart] = at
-            self.latest_times.append(at)
+        if counterpart is None:
+            return
+        if self.latest is NOBODY:
+            self.latest, self.latest_times = {}, []
+        before = self.latest.get(counterpart)
+        if before is not None:
+            del self.latest_times[bisect_left(self.latest_times, before)]
+        self.latest[counterpart] = at
+        self.latest_times.append(at)
 
     def count(self, now: int, window: int) -> int:
         return len(self.times) - bisect_right(self.times, now - window)
@@ -89,8 +103,9 @@ class Track:
         if gone * 2 < len(self.times):
             return
         del self.times[:gone], self.sums[:gone]
-        self.latest = {party: at for party, at in self.latest.items() if at > until}
-        self.latest_times = sorted(self.latest.values())
+        if self.latest is not NOBODY:
+            self.latest = {party: at for party, at in self.latest.items() if at > until}
+            self.latest_times = sorted(self.latest.values())
 
 
 NOTHING = Track()
@@ -121,17 +136,19 @@ class Source(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """A source made ready for the hot path."""
+    """Sources of one owner made ready for the hot path: its state is found once for all of their slots."""
 
-    slot: str
     owner: str
     prefix: str
-    facets: Any
+    slots: list[tuple[str, Facets | None]]
 
-    @classmethod
-    def of(cls, source: Source) -> Lookup:
-        facets = attrgetter(*source.facets) if source.facets else None
-        return cls(source.shape.slot, source.owner, PREFIX[source.shape.owner], facets)
+
+def lookups(sources: Iterable[Source]) -> list[Lookup]:
+    """The lookups that find the track of each of these sources, in their order; those of one owner stand together."""
+    return [
+        Lookup(owner, PREFIX[owner], [(one.shape.slot, facets_of(one.facets)) for one in owned])
+        for owner, owned in groupby(sources, lambda one: one.owner)
+    ]
 
 
 class Activity:
@@ -142,10 +159,10 @@ class Activity:
 
     def __init__(self, shapes: Iterable[Shape], memory: Callable[[str], Memory | None] | None = None) -> None:
         wanted = sorted(set(shapes))
-        self.roles: dict[str, list[tuple[str, Any, bool]]] = {}
+        self.roles: dict[str, list[tuple[str, Facets | None, bool, bool]]] = {}
         for shape in wanted:
-            facets = attrgetter(*shape.facets) if shape.facets else None
-            self.roles.setdefault(shape.owner, []).append((shape.slot, facets, shape.attempts))
+            kept = shape.slot, facets_of(shape.facets), shape.attempts, shape.people
+            self.roles.setdefault(shape.owner, []).append(kept)
         asked = () if memory is None else CONTEXTS
         self.extra = [role for role in ROLES.values() if role in self.roles or role in asked]
         self.states: dict[str, State] = {}
@@ -186,35 +203,35 @@ class Activity:
         if state is None:
             return
         at = state.last_at = event.at
+        amount, admitted, tracks = event.amount, event.admitted, state.tracks
         other = event.recipient if role == "sender" else event.sender
-        for slot, facets, attempts in self.roles.get(role, ()):
-            if not (attempts or event.admitted):
+        for slot, facets, attempts, people in self.roles.get(role, ()):
+            if not (admitted or attempts):
                 continue
-            name = (slot, facets(event)) if facets else slot
-            track = state.tracks.get(name)
+            name = slot if facets is None else (slot, facets(event))
+            track = tracks.get(name)
             if track is None:
-                track = state.tracks[name] = Track()
+                track = tracks[name] = Track()
             elif len(track.times) > 64 and track.times[0] <= at - HORIZON_US:
                 track.forget(at - HORIZON_US)
-            track.add(at, event.amount, None if facets else other)
+            track.add(at, amount, other if people else None)
 
     def tracks(self, lookups: Sequence[Lookup], gift: Gift) -> list[Track | None]:
         """The track of each lookup; None where the gift does not name its owner or a facet."""
         found: list[Track | None] = []
-        state: State | None = None
-        before = None
-        for slot, owner, prefix, facets in lookups:
-            if owner != before:  # lookups of one owner stand together
-                before, name = owner, getattr(gift, owner)
-                state = None if name is None else self.states.get(prefix + name, BLANK)
-            if state is None:
-                found.append(None)
-            elif facets is None:
-                found.append(state.tracks.get(slot, NOTHING))
-            else:
+        for owner, prefix, slots in lookups:
+            name = getattr(gift, owner)
+            if name is None:
+                found += [None] * len(slots)
+                continue
+            track = self.states.get(prefix + name, BLANK).tracks.get
+            for slot, facets in slots:
+                if facets is None:
+                    found.append(track(slot, NOTHING))
+                    continue
                 value = facets(gift)
                 missing = value is None or (type(value) is tuple and None in value)
-                found.append(None if missing else state.tracks.get((slot, value), NOTHING))
+                found.append(None if missing else track((slot, value), NOTHING))
         return found
 
     def trim(self) -> None:

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from detector import breaker, lists, rules
 from detector.activity import Activity
-from detector.gift import Decision, Event, Gift, Hit, Opinion, Verdict
+from detector.gift import APPROVE, Decision, Event, Gift, Hit, Opinion, Verdict
 from detector.limits import Exceeded, check, over
 from detector.lists import NONE, Lists
 from detector.policy import Policy
@@ -53,23 +53,26 @@ def decide(
     said = opinion or (UNASKED if policy.model else SILENT)
     if said.hit:
         hits.append(said.hit)
-    hits += listed.hits(gift, now)
+    if listed.blocked:
+        hits += listed.hits(gift, now)
     if gift.ledger_hold:
         hits.append(Hit("ledger", gift.ledger_hold, Verdict.HOLD.word))
     if not exceeded and not hits:
         return Decision(
             gift,
             now,
-            Verdict.APPROVE,
+            APPROVE,
             (),
             vector,
             policy.generation,
             said.model,
             said.score,
-            budget=budget,
-            features=said.features,
-            digest=said.digest,
-            breaker=opening,
+            False,  # not refused, and so with nothing to wait for
+            None,
+            budget,
+            said.features,
+            said.digest,
+            opening,
         )
     hits = [waive(hit, waived) for hit in [one.hit() for one in exceeded] + hits]
     hits = lists.waive(hits, listed.allowed(gift, now))

@@ -10,14 +10,22 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from detector.activity import WINDOWS_S, Shape, Source, Track
 from detector.expressions import ColumnType
 from detector.gift import Gift
 
-# From the tracks of a gift and the moment to a number; None where there is no track.
-Reading = Callable[[Sequence[Track | None], int], int | None]
+
+class Reading(NamedTuple):
+    """What is read of a track: how many events, credits or counterparts a window holds, in microseconds; without a
+    window, how many seconds ago the latest event was."""
+
+    kind: str
+    window: int = 0
+
+
+COUNT, TOTAL, DISTINCT, GAP = "count", "total", "distinct", "gap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,7 @@ class Feature:
     type: ColumnType
     description: str
     source: Source | None = None
-    read: Callable[[int], Reading] | None = None
+    reading: Reading | None = None
 
 
 INT, STR, BOOL = ColumnType.INT, ColumnType.STR, ColumnType.BOOL
@@ -82,60 +90,19 @@ FAMILIES: list[tuple[str, Source, str, str | None]] = [
 ]
 
 
-def count(window_s: int) -> Callable[[int], Reading]:
-    """Events in a window; like its siblings it is told which of the gift's tracks to read."""
-    window = window_s * 1_000_000
-
-    def at(position: int) -> Reading:
-        def read(tracks: Sequence[Track | None], now: int) -> int | None:
-            track = tracks[position]
-            return None if track is None else len(track.times) - bisect_right(track.times, now - window)
-
-        return read
-
-    return at
-
-
-def total(window_s: int) -> Callable[[int], Reading]:
-    window = window_s * 1_000_000
-
-    def at(position: int) -> Reading:
-        def read(tracks: Sequence[Track | None], now: int) -> int | None:
-            if (track := tracks[position]) is None:
-                return None
-            sums = track.sums
-            return sums[-1] - sums[bisect_right(track.times, now - window)]
-
-        return read
-
-    return at
-
-
-def distinct(window_s: int) -> Callable[[int], Reading]:
-    window = window_s * 1_000_000
-    return lambda position: (
-        lambda tracks, now: (
-            None
-            if (track := tracks[position]) is None
-            else len(track.latest_times) - bisect_right(track.latest_times, now - window)
-        )
-    )
-
-
-def gap(position: int) -> Reading:
-    return lambda tracks, now: None if (track := tracks[position]) is None else track.gap_s(now)
-
-
 def family(prefix: str, source: Source, about: str, counterparts: str | None) -> Iterable[Feature]:
     """Count, sum and distinct counterparts of one family in every window, and its gap."""
     for label, window_s in WINDOWS_S.items():
         tail = f"in the last {label}; this one is counted only when it is looked at again"
-        yield Feature(f"{prefix}_count_{label}", INT, f"{about}, {tail}", source, count(window_s))
-        yield Feature(f"{prefix}_sum_{label}", INT, f"micro-credits of {about}, {tail}", source, total(window_s))
+        window = window_s * 1_000_000
+        yield Feature(f"{prefix}_count_{label}", INT, f"{about}, {tail}", source, Reading(COUNT, window))
+        text = f"micro-credits of {about}, {tail}"
+        yield Feature(f"{prefix}_sum_{label}", INT, text, source, Reading(TOTAL, window))
         if counterparts:
             name, text = f"{prefix}_{counterparts}_{label}", f"distinct {counterparts} of {about}, {tail}"
-            yield Feature(name, INT, text, source, distinct(window_s))
-    yield Feature(f"{prefix}_gap_s", INT, f"seconds since the latest of {about}; null if none in 30 d", source, gap)
+            yield Feature(name, INT, text, source, Reading(DISTINCT, window))
+    text = f"seconds since the latest of {about}; null if none in 30 d"
+    yield Feature(f"{prefix}_gap_s", INT, text, source, Reading(GAP))
 
 
 FEATURES: dict[str, Feature] = {
@@ -145,20 +112,41 @@ COLUMNS: dict[str, ColumnType] = {name: feature.type for name, feature in FEATUR
 
 
 class Vectors:
-    """Reads the features that one policy names, live: one gift at a time, from activity. Facts come first."""
+    """Reads the features that one policy names, live: one gift at a time, from activity. Facts come first.
 
-    def __init__(self, names: Iterable[str]) -> None:
+    `sources` are theirs and those `also` named, each once; those of one owner stand together.
+    """
+
+    def __init__(self, names: Iterable[str], also: Iterable[Source] = ()) -> None:
         features = sorted((FEATURES[name] for name in set(names)), key=lambda one: (one.source is not None, one.name))
         self.names = tuple(feature.name for feature in features)
         self.index = {name: position for position, name in enumerate(self.names)}
-        self.sources = list(dict.fromkeys(feature.source for feature in features if feature.source))
+        sources = dict.fromkeys([*(feature.source for feature in features if feature.source), *also])
+        self.sources = sorted(sources, key=lambda one: one.owner)
+        told_apart = {
+            one.source.shape for one in features if one.source and one.reading and one.reading.kind == DISTINCT
+        }
+        self.shapes = {one.shape._replace(people=one.shape in told_apart) for one in self.sources}
         # attrgetter gives a tuple only for two names or more
         facts = [feature.name for feature in features if feature.source is None]
         self.facts: Callable[[Gift], tuple[Any, ...]] = (
             attrgetter(*facts) if len(facts) > 1 else lambda gift: tuple(getattr(gift, name) for name in facts)
         )
-        self.reads = [one.read(self.sources.index(one.source)) for one in features if one.source and one.read]
+        self.reads = [(self.sources.index(one.source), *one.reading) for one in features if one.source and one.reading]
 
     def read(self, gift: Gift, tracks: Sequence[Track | None], now: int) -> tuple[Any, ...]:
-        """One vector, in the order of `names`; `tracks` are those of `sources`, in their order."""
-        return (*self.facts(gift), *[read(tracks, now) for read in self.reads])
+        """One vector, in the order of `names`; `tracks` are those of `sources`, in their order. Where there is no
+        track, its features are null."""
+        vector: list[Any] = [*self.facts(gift)]
+        for place, kind, window in self.reads:
+            track = tracks[place]
+            if track is None:
+                vector.append(None)
+            elif kind == GAP:
+                vector.append(track.gap_s(now))
+            else:
+                times, start = track.latest_times if kind == DISTINCT else track.times, now - window
+                # Many a window holds all there is: then its edge need not be sought.
+                oldest = bisect_right(times, start) if times and times[0] <= start else 0
+                vector.append(track.sums[-1] - track.sums[oldest] if kind == TOTAL else len(times) - oldest)
+        return tuple(vector)

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from detector.gift import EPOCH, MICROSECOND
@@ -55,7 +55,7 @@ def binary(column: Column) -> Fields:
 
 
 def text(column: Column) -> Fields:
-    return binary([None if value is None else value.encode() for value in column])
+    return [NULL if value is None else LENGTHS[len(raw := value.encode())] + raw for value in column]
 
 
 def int2(column: Column) -> Fields:
@@ -94,14 +94,14 @@ ENCODERS: dict[str, Callable[[Column], Fields]] = {
     "int2": int2,
     "int4": int4,
     "int8": int8,
-    "json": text,
+    "json": binary,
     "text": text,
     "timestamptz": timestamp,
 }
 
 
 class Table:
-    """Where rows are appended, and the type of each of their columns; None is null everywhere."""
+    """Where rows are appended, and the type of each of their columns; JSON comes as bytes, None is null everywhere."""
 
     def __init__(self, name: str, **columns: str) -> None:
         self.copy = f"copy {name} ({', '.join(columns)}) from stdin (format binary)"
@@ -109,20 +109,29 @@ class Table:
         self.head = SHORT(len(columns))
 
     def encode(self, rows: Sequence[Sequence[Any]]) -> bytes:
-        """The messages that answer its COPY; column by column, since many columns of a batch hold one value."""
+        """The messages that answer its COPY; column by column, since many columns of a batch hold one value: what
+        stands between two others in every row is made once."""
         parts = [SIGNATURE]
         if rows:
-            columns = zip(self.encoders, zip(*rows, strict=True), strict=True)
-            fields = [fields_of(encode, column) for encode, column in columns]
-            parts.extend(chain.from_iterable(zip(repeat(self.head), *fields)))
+            fields: list[Fields] = []
+            same = self.head
+            for encode, column in zip(self.encoders, zip(*rows, strict=True), strict=True):
+                if alike(column):
+                    same += NULL if column[0] is None else encode(column[:1])[0]
+                    continue
+                if same:
+                    fields.append([same] * len(rows))
+                fields.append(encode(column))
+                same = b""
+            parts.extend(chain.from_iterable(zip(*fields, [same] * len(rows), strict=True)))
         parts.append(TRAILER)
         return message(b"d", b"".join(parts)) + COPY_DONE
 
 
-def fields_of(encode: Callable[[Column], Fields], column: Column) -> Fields:
-    if column.count(column[0]) < len(column) or encode is float8:  # equal zeros may differ in their sign
-        return encode(column)
-    return encode(column[:1]) * len(column)
+def alike(column: Column) -> bool:
+    """Whether a column's values are written alike; zeros are equal, and yet may differ in their sign."""
+    first = column[0]
+    return column.count(first) == len(column) and (type(first) is not float or first != 0)
 
 
 def message(kind: bytes, body: bytes) -> bytes:

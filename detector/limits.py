@@ -81,17 +81,20 @@ def check(
         track = tracks[position]
         if track is None:
             continue
-        oldest = bisect_right(track.times, now - limit.window)
+        times, quota = track.times, limit.quota
+        start = now - limit.window
+        # Many a window holds all there is: then its edge need not be sought.
+        oldest = bisect_right(times, start) if times and times[0] <= start else 0
         if limit.value is None:
-            used, cost = len(track.times) - oldest, 1
+            used = len(times) - oldest
+            left = quota - used - 1
         else:
-            used, cost = track.sums[-1] - track.sums[oldest], amount
-        quota = limit.quota
-        left = quota - used - cost
+            used = track.sums[-1] - track.sums[oldest]
+            left = quota - used - amount
         if left < 0:
             exceeded.append(Exceeded(limit, used, wait_s(limit, track, amount, now)))
-        if limit.shown and left / quota < least:
-            tightest, least = (limit, track, left if left >= 0 else quota - used), left / quota
+        if limit.shown and (share := left / quota) < least:
+            tightest, least = (limit, times, oldest, left if left >= 0 else quota - used), share
     return exceeded, budget(*tightest, now) if tightest else None
 
 
@@ -123,10 +126,9 @@ def wait_s(limit: Limit, track: Track, amount: int, now: int) -> int | None:
     return seconds_up(track.times[leaves] + limit.window - now)
 
 
-def budget(limit: Limit, track: Track, left: int, now: int) -> Budget:
+def budget(limit: Limit, times: Sequence[int], oldest: int, left: int, now: int) -> Budget:
     """What is left of a limit, and when the oldest event in its window leaves it."""
-    oldest = bisect_right(track.times, now - limit.window)
-    start = track.times[oldest] if oldest < len(track.times) else now
+    start = times[oldest] if oldest < len(times) else now
     return Budget(limit.name, limit.quota, limit.window_s, max(0, left), seconds_up(start + limit.window - now))
 
 

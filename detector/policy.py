@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detector.activity import HORIZON_US, Lookup, Shape
+from detector.activity import HORIZON_US, Lookup, Shape, lookups
 from detector.breaker import BreakerTerms
 from detector.errors import ExpressionRefused, PolicyRefused
 from detector.expressions import ColumnType, parse
@@ -19,7 +19,7 @@ from detector.identity_terms import ANY_IDENTITY, IdentityTerms, identity_of
 from detector.limits import KEYS, Limit
 from detector.policy_fields import named, one_of, rows, span_s, unknown, whole
 from detector.policy_terms import PLAIN_REVIEW, ModelTerms, ReviewTerms, breaker_of, model_of, review_of
-from detector.rules import Check, Rule, compiled
+from detector.rules import Checks, Rule, compiled
 
 __all__ = ["DEFAULT", "IdentityTerms", "ModelTerms", "Policy", "ReviewTerms", "read"]
 
@@ -43,24 +43,24 @@ class Policy:
     breaker: BreakerTerms | None = None
     identity: IdentityTerms = ANY_IDENTITY
     vectors: Vectors = field(init=False)
-    checks: list[Check] = field(init=False)
+    checks: Checks = field(init=False)
     lookups: list[Lookup] = field(init=False)
     ceilings: list[tuple[Limit, int]] = field(init=False)
 
     def __post_init__(self) -> None:
         names = {name for rule in self.rules for name in rule.when.columns}
-        vectors = Vectors(names)
+        # Limits and features often read the same track: each is looked up once.
+        vectors = Vectors(names, (limit.source for limit in self.limits))
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "checks", compiled(self.rules, vectors))
-        # Limits and features often read the same track: each is looked up once, features' first.
-        sources = list(dict.fromkeys([*vectors.sources, *(limit.source for limit in self.limits)]))
-        object.__setattr__(self, "lookups", [Lookup.of(source) for source in sources])
-        object.__setattr__(self, "ceilings", [(limit, sources.index(limit.source)) for limit in self.limits])
+        object.__setattr__(self, "lookups", lookups(vectors.sources))
+        ceilings = [(limit, vectors.sources.index(limit.source)) for limit in self.limits]
+        object.__setattr__(self, "ceilings", ceilings)
 
     @property
     def shapes(self) -> set[Shape]:
         """What activity must keep for this policy."""
-        return {source.shape for source in (*self.vectors.sources, *(limit.source for limit in self.limits))}
+        return self.vectors.shapes
 
 
 def read(text: str, *, generation: int = 0) -> Policy:

@@ -172,7 +172,7 @@ def own_tracks(activity: Activity, gift: Gift) -> list[Any]:
     found = []
     for role, owner in owners:
         state = activity.states.get(PREFIX[role] + owner)
-        for slot, facets, _ in activity.roles.get(role, ()):
+        for slot, facets, *_ in activity.roles.get(role, ()):
             track = state.tracks.get((slot, facets(event)) if facets else slot) if state else None
             found += [] if track is None else [track]
     return found

@@ -5,13 +5,15 @@ The same parsed expression judges one gift in the gate and a whole history in Po
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from detector.expressions import Expression
+from detector.expressions_tree import Node
 from detector.features import Vectors
 from detector.gift import Hit, Verdict
 
@@ -27,21 +29,53 @@ class Rule:
     false_alarms: str
 
 
+# A rule, its closure over a vector, and where the features it names stand.
 Check = tuple[Rule, Callable[[Sequence[Any]], Any], dict[str, int]]
+AMOUNT = "amount"
 
 
-def compiled(rules: Sequence[Rule], vectors: Vectors) -> list[Check]:
-    """Each rule with its closure over a vector, and where the features it names stand."""
-    return [
-        (rule, rule.when.compile(vectors.index), {name: vectors.index[name] for name in sorted(rule.when.columns)})
-        for rule in rules
+class Checks(NamedTuple):
+    """Rules made ready to judge vectors. Most need a gift to be large, so small ones are asked few of them: `levels[n]`
+    are those that may fire where the amount, which stands at `place`, reaches n of the `floors`; the last are all."""
+
+    floors: list[int]
+    levels: list[list[Check]]
+    place: int
+
+
+def compiled(rules: Sequence[Rule], vectors: Vectors) -> Checks:
+    index = vectors.index
+    checks: list[Check] = [
+        (rule, rule.when.compile(index), {name: index[name] for name in sorted(rule.when.columns)}) for rule in rules
     ]
+    least = [floor(rule.when.tree) for rule in rules]
+    floors = sorted({one for one in least if one is not None})
+    levels = [
+        [check for check, low in zip(checks, least, strict=True) if low is None or low in floors[:reached]]
+        for reached in range(len(floors) + 1)
+    ]
+    return Checks(floors, levels, index.get(AMOUNT, 0))
 
 
-def hits(checks: list[Check], vector: Sequence[Any]) -> list[Hit]:
+def floor(node: Node) -> int | None:
+    """An amount below which a condition is false, whatever else is known or null; None where it has none."""
+    if node.kind in (">=", ">", "="):
+        left, right = node.parts
+        named = left.kind == "column" and left.value == AMOUNT and right.kind == "literal"
+        return right.value if named else None
+    found = [floor(part) for part in node.parts] if node.kind in ("and", "or") else []
+    known = [one for one in found if one is not None]
+    if node.kind == "or" and len(known) < len(found):
+        return None
+    return (max if node.kind == "and" else min)(known, default=None)
+
+
+def hits(checks: Checks, vector: Sequence[Any]) -> list[Hit]:
     """The rules that fire on one vector, in the order of the policy."""
+    floors, levels, place = checks
+    amount = vector[place] if floors else None
     found = []
-    for rule, when, columns in checks:
+    for rule, when, columns in levels[-1 if amount is None else bisect_right(floors, amount)]:
         outcome = when(vector)
         if outcome is False:
             continue

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from detector.decide import FIRST
-from detector.gift import Decision, Verdict
+from detector.gift import APPROVE, Decision
 from detector.log import SYSTEM, Told
 
 REASON = "sample:drawn"
@@ -24,8 +25,14 @@ def drawn(salt: bytes, gift: str, rate: float) -> bool:
 
 def share(salt: bytes, gift: str) -> float:
     """Where a gift falls in 0..1, the same for ever."""
-    hashed = hashlib.blake2b(gift.encode(), key=salt, digest_size=6).digest()
-    return int.from_bytes(hashed, "big") / 2**48
+    hashed = keyed(salt).copy()
+    hashed.update(gift.encode())
+    return int.from_bytes(hashed.digest(), "big") / 2**48
+
+
+@lru_cache(maxsize=1)  # a process knows one salt, and a copy costs half of a new one
+def keyed(salt: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(key=salt, digest_size=6)
 
 
 def told(one: Decision, rate: float) -> Told:
@@ -38,7 +45,5 @@ def samples(decisions: Sequence[Decision], salt: bytes | None, rate: float) -> l
     if not rate or salt is None:
         return []
     return [
-        one
-        for one in decisions
-        if one.verdict is Verdict.APPROVE and one.gift.look == FIRST and drawn(salt, one.gift.id, rate)
+        one for one in decisions if one.verdict is APPROVE and one.gift.look == FIRST and drawn(salt, one.gift.id, rate)
     ]

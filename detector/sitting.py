@@ -20,7 +20,7 @@ from detector.breaker import Tally
 from detector.contract import Left
 from detector.decide import FIRST, NOTHING, decide, degraded, event, turned_away
 from detector.flush import Flush
-from detector.gift import Decision, Gift, Opinion, Verdict
+from detector.gift import HOLD, Decision, Gift, Opinion
 from detector.identity_terms import ANY_IDENTITY
 from detector.lists import NONE, Lists
 from detector.log import Told
@@ -91,10 +91,12 @@ class Sitting:
 
     def decide(self, gift: Gift, *, at: int | None = None) -> Decision:
         """Judge one gift; a fault of ours is a hold, never an approval and never a lost gift (law 5)."""
-        self.now = max(self.now, at or 0)
+        if at is not None and at > self.now:
+            self.now = at
         try:
-            waived = self.waived.get(gift.id, NOTHING)
-            said, late = self.opinion(gift), self.late.get(gift.id)
+            waived = self.waived.get(gift.id, NOTHING) if self.waived else NOTHING
+            late = self.late.get(gift.id) if self.late else None
+            said = self.opinion(gift) if self.looker else None
             decision = decide(gift, self.activity, self.policy, self.now, said, waived, self.lists, self.opening, late)
         except Exception:
             log.exception("gift %s could not be judged; held", gift.id)
@@ -107,11 +109,14 @@ class Sitting:
         What the model sees of a gift depends on the earlier ones of these alone, so the gifts of one wave may be looked
         at together. Without a model, one by one.
         """
+        if self.looker is None:
+            yield from zip(gifts)  # one by one
+            return
         wave: list[Any] = []
         named: set[str] = set()
         for gift in gifts:
-            keys = seen(gift) if self.looker else ()
-            if wave and (self.looker is None or not named.isdisjoint(keys)):
+            keys = seen(gift)
+            if wave and not named.isdisjoint(keys):
                 yield wave
                 wave, named = [], set()
             wave.append(gift)
@@ -189,7 +194,7 @@ class Sitting:
     @property
     def news(self) -> bool:
         """Whether the desk is to be told of any gift: one that was held, or one that was drawn."""
-        held = self.stopped or any(one.verdict is Verdict.HOLD for one in self.decisions)
+        held = self.stopped or any(one.verdict is HOLD for one in self.decisions)
         return bool(held or self.drawn)  # the draw hashes every gift: last
 
     async def tell_desk(

@@ -121,18 +121,22 @@ def decision_row(one: Decision, seq: int) -> tuple[Any, ...]:
     gift = one.gift
     return (
         one.id, moment(one.at), seq, gift.look, gift.sender, gift.recipient, gift.amount, gift.ip, gift.device,
-        gift.tier, WORDS[one.verdict], one.refused, listed(one.hits), listed(one.vector), one.generation, one.model,
+        gift.tier, WORDS[one.verdict], one.refused, coded(one.hits), coded(one.vector), one.generation, one.model,
         one.score, one.retry_after_s, gift.payload_hash, maybe(one.features), maybe(one.digest),
         HASH if one.features else None, gift.fingerprint, gift.sender_domain, gift.recipient_domain, one.breaker,
     )  # fmt: skip
 
 
+def coded(shape: tuple[Any, ...]) -> bytes:
+    return TO_JSON.encode(shape) if shape else b"[]"
+
+
 def listed(shape: tuple[Any, ...]) -> str:
-    return TO_JSON.encode(shape).decode() if shape else "[]"
+    return coded(shape).decode()
 
 
-def maybe(shape: Any) -> str | None:
-    return None if shape is None else TO_JSON.encode(shape).decode()
+def maybe(shape: Any) -> bytes | None:
+    return None if shape is None else TO_JSON.encode(shape)
 
 
 async def lists(conn: asyncpg.Connection, version: int) -> Lists:

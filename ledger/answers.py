@@ -14,7 +14,7 @@ from detector.contract import Asks, Decision
 from ledger import store
 from ledger.credits import Org, Slice
 from ledger.stops import stands_at
-from ledger.transfers import Answer, Request, Status
+from ledger.transfers import PENDING, Answer, Request, Status
 
 ENCODE = msgspec.json.Encoder().encode
 # What the routes say of their refusals on the OpenAPI page.
@@ -31,7 +31,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Kept(Struct, frozen=True):
+class Kept(Struct, frozen=True, gc=False):
     """An answer as it is stored under its key."""
 
     body_hash: bytes
@@ -40,6 +40,19 @@ class Kept(Struct, frozen=True):
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
+
+
+class Opened(Struct, gc=False):
+    """The body of a 201, field by field as it is written."""
+
+    id: str
+    status: str
+    sender: str
+    recipient: str
+    amount: int
+    note: str | None
+    created_at: str
+    settle_at: str | None
 
 
 def kept(answer: Answer, body_hash: bytes) -> Kept:
@@ -97,8 +110,8 @@ def refusal(
 
 def created(request: Request, status: Status, decision: Decision, lock_s: int) -> Answer:
     """201: the transfer as it begins. A held one has no settle_at yet, since a hold stops the clock."""
-    one, settle_at = request, decision.at + lock_s * 1_000_000 if status is Status.PENDING else None
-    body = opened(one.id, status.value, one.sender, one.recipient, one.amount, one.note, decision.at, settle_at)
+    one, settle_at = request, decision.at + lock_s * 1_000_000 if status is PENDING else None
+    body = opened(one.id, status, one.sender, one.recipient, one.amount, one.note, decision.at, settle_at)
     return Answer(201, body, budget_headers(decision))
 
 
@@ -113,18 +126,8 @@ def opened(
     id: str, status: str, sender: str, recipient: str, amount: int, note: str | None, made: int, settle_at: int | None
 ) -> bytes:
     """A transfer as its sender is told of it at once; moments in microseconds, None for what is yet unknown."""
-    return ENCODE(
-        {
-            "id": id,
-            "status": status,
-            "sender": sender,
-            "recipient": recipient,
-            "amount": amount,
-            "note": note,
-            "created_at": rfc3339(made),
-            "settle_at": None if settle_at is None else rfc3339(settle_at),
-        }
-    )
+    later = None if settle_at is None else rfc3339(settle_at)
+    return ENCODE(Opened(id, status, sender, recipient, amount, note, rfc3339(made), later))
 
 
 def still_judged(request: Request, body_hash: bytes) -> Answer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -15,10 +15,10 @@ from msgspec import Struct
 from detector.contract import Decision, Gift, IdentityTerms, Sitting
 from ledger import answers, store
 from ledger.credits import Grant, Org, Slice, cut
-from ledger.transfers import FIRST_STATUS, Answer, Request, Status
+from ledger.transfers import BLOCKED, FIRST_STATUS, Answer, Request, Status
 
 PROMOTIONAL = frozenset({"promo", "free_tier"})
-YOUNG_US = 7 * 86_400_000_000
+YOUNG = timedelta(days=7)
 
 
 @dataclass(slots=True)
@@ -34,10 +34,10 @@ class Book:
 
     def spend(self, org_id: str, slices: list[Slice]) -> None:
         """Take slices from the front of an org's grants, which they were cut from in order."""
-        for piece in slices:
-            piece.grant.available -= piece.amount
-            self.available[org_id] -= piece.amount
-        used_up = len(slices) if slices[-1].grant.available == 0 else len(slices) - 1
+        for grant, amount in slices:
+            grant.available -= amount
+            self.available[org_id] -= amount
+        used_up = len(slices) if slices[-1][0].available == 0 else len(slices) - 1
         del self.grants[org_id][:used_up]
 
 
@@ -66,6 +66,9 @@ def decide(piece: Sequence[Request], book: Book, sitting: Sitting) -> list[Outco
 
 def decide_wave(wave: Sequence[Request], book: Book, sitting: Sitting) -> list[Outcome]:
     """One wave, in order of arrival: earlier answer → parties → identity → funds → detector. The model looks once."""
+    if len(wave) == 1:  # then the model looks when it is asked
+        one = weigh(wave[0], book, sitting.identity)
+        return [judge(one, book, sitting) if isinstance(one, Weighed) else one]
     weighed = [weigh(request, book, sitting.identity) for request in wave]
     sitting.look([(one.gift, one.request.at) for one in weighed if isinstance(one, Weighed) and not one.refusal])
     return [judge(one, book, sitting) if isinstance(one, Weighed) else one for one in weighed]
@@ -76,26 +79,24 @@ def weigh(request: Request, book: Book, identity: IdentityTerms) -> Weighed | Ou
     earlier = book.answers.get((request.sender, request.key))
     if earlier is not None:
         return Outcome(request, answers.earlier(request, earlier))
-    outcome = refuse_unknown(request, book)
-    if outcome:
-        book.answers[request.sender, request.key] = answers.kept(outcome.answer, request.body_hash)
-        return outcome
-    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
+    sender, recipient = book.orgs.get(request.sender), book.orgs.get(request.recipient)
+    if sender is None or recipient is None:
+        answer = unknown(request, sender)
+        book.answers[request.sender, request.key] = answers.kept(answer, request.body_hash)
+        return Outcome(request, answer)
     slices = cut(book.grants[request.sender], request.amount)
-    gift = gift_of(request, book, slices or [])
     now = store.moment(book.now if request.at is None else request.at)
+    gift = gift_of(request, sender, recipient, book.available[request.sender], slices or (), now)
     asks = identity.asked(request.amount)
     return Weighed(request, gift, slices, answers.refusal(request, sender, recipient, slices, asks, now))
 
 
-def refuse_unknown(request: Request, book: Book) -> Outcome | None:
+def unknown(request: Request, sender: Org | None) -> Answer:
     """There is nobody to judge where a party does not exist."""
-    if request.sender not in book.orgs:
-        return Outcome(request, answers.problem(403, "unknown_sender", f"org {request.sender!r} does not exist"))
-    if request.recipient not in book.orgs:
-        detail = f"recipient {request.recipient!r} does not exist; check the org id"
-        return Outcome(request, answers.problem(422, "unknown_recipient", detail))
-    return None
+    if sender is None:
+        return answers.problem(403, "unknown_sender", f"org {request.sender!r} does not exist")
+    detail = f"recipient {request.recipient!r} does not exist; check the org id"
+    return answers.problem(422, "unknown_recipient", detail)
 
 
 def judge(one: Weighed, book: Book, sitting: Sitting) -> Outcome:
@@ -114,23 +115,24 @@ def ask(one: Weighed, book: Book, sitting: Sitting) -> Outcome:
     if decision.refused:
         return Outcome(request, answers.rate_limited(decision), decision)
     status = FIRST_STATUS[decision.verdict.word]
-    if status is Status.BLOCKED or slices is None:
+    if status is BLOCKED or slices is None:
         return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status)
     book.spend(request.sender, slices)
     return Outcome(request, answers.created(request, status, decision, book.lock_s), decision, status, slices)
 
 
-def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
+def gift_of(
+    request: Request, sender: Org, recipient: Org, available: int, slices: Sequence[Slice], now: datetime
+) -> Gift:
     """The facts of a gift as the ledger knows them at its moment."""
-    sender, recipient = book.orgs[request.sender], book.orgs[request.recipient]
-    now = book.now if request.at is None else request.at
-    topped: int | None = None
+    topped: datetime | None = None
     promo = young = 0
     for grant, amount in slices:
         if grant.origin == "purchase":
-            rooted = store.micros(grant.rooted_at)
-            topped = rooted if topped is None else max(topped, rooted)
-            if rooted > now - YOUNG_US:  # a charge-back may still take them
+            rooted = grant.rooted_at
+            if topped is None or rooted > topped:
+                topped = rooted
+            if rooted > now - YOUNG:  # a charge-back may still take them
                 young += amount
         elif grant.origin in PROMOTIONAL:
             promo += amount
@@ -148,8 +150,8 @@ def gift_of(request: Request, book: Book, slices: list[Slice]) -> Gift:
         sender.identity,
         age_s(sender.created_at, now),
         age_s(recipient.created_at, now),
-        book.available[request.sender],
-        None if topped is None else max(0, now - topped) // 1_000_000,
+        available,
+        None if topped is None else age_s(topped, now),
         owner is not None and owner == recipient.owner,
         promo_amount=promo,
         young_amount=young,
@@ -166,5 +168,7 @@ def hold(sender: Org, recipient: Org) -> str | None:
     return "recipient_compromised" if recipient.caution == "compromised" else None
 
 
-def age_s(since: datetime, now: int) -> int:
-    return max(0, now - store.micros(since)) // 1_000_000
+def age_s(since: datetime, now: datetime) -> int:
+    """Whole seconds since a moment, 0 before it."""
+    span = now - since
+    return 0 if span.days < 0 else span.days * 86_400 + span.seconds

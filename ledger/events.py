@@ -36,7 +36,7 @@ def created(outcome: Outcome) -> Told:
     """A gift that passed the gate opened a transfer."""
     one, status = outcome.request, outcome.status
     assert status is not None, "only a judged gift opens a transfer"
-    return Told("transfer.created", one.id, one.sender, Created(one.amount, one.recipient, one.sender, status.value))
+    return Told("transfer.created", one.id, one.sender, Created(one.amount, one.recipient, one.sender, status))
 
 
 def reserved(name: str, sender: str, recipient: str, amount: int, status: str) -> Told:

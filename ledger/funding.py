@@ -96,10 +96,10 @@ async def consume(conn: asyncpg.Connection, org_id: str, amount: int, subject: s
         raise InsufficientCredits(f"org {org_id!r} has {have} micro-credits, not {amount}")
     legs = [
         leg
-        for one in slices
+        for grant, part in slices
         for leg in (
-            (org_id, one.grant.id, Account.AVAILABLE.value, -one.amount),
-            (org_id, one.grant.id, Account.CONSUMED.value, one.amount),
+            (org_id, grant.id, Account.AVAILABLE.value, -part),
+            (org_id, grant.id, Account.CONSUMED.value, part),
         )
     ]
     try:

@@ -10,21 +10,23 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import asyncpg
 
 from detector.contract import Flush, Parties, Sitting, appending, begin
 from ledger import store
-from ledger.credits import Entry, Grant, Org, Slice, posting
+from ledger.credits import Grant, Org, Slice
 from ledger.decide import Book, Outcome, decide
 from ledger.events import created
 from ledger.scorer import Scorer
-from ledger.transfers import Answer, Request, Status
+from ledger.transfers import BLOCKED, HELD, PENDING, Answer, Request
 
 MOST_GRANTS = 64
 ALL_GRANTS = 1_000_000
 PIECE = 64
+EntryRow = tuple[str, int, str, datetime, str, str, str, int]  # a credits.Entry, made at a third of its cost
 TABLES = (store.ANSWERS, store.TRANSFERS, store.ENTRIES)
 
 
@@ -128,16 +130,16 @@ class Gate:
         return (
             [kept_row(one) for one in outcomes if not one.answer.replayed],
             [self.transfer_row(one) for one in opened],
-            [entry for one in opened for entry in reserve(one)],
+            list(chain.from_iterable(map(reserve, opened))),
         )
 
     def transfer_row(self, outcome: Outcome) -> tuple[Any, ...]:
         """The transfer that an outcome opens: pending runs, held stands still, blocked has ended."""
         request, decision, status = outcome.request, outcome.decision, outcome.status
         assert decision is not None and status is not None, "only a judged gift opens a transfer"
-        at, later = store.moment(decision.at), self.lock_s if status is Status.PENDING else self.hold_s
+        pending, held, blocked = status is PENDING, status is HELD, status is BLOCKED
+        at, later = store.moment(decision.at), self.lock_s if pending else self.hold_s
         until = store.moment(decision.at + later * 1_000_000)
-        held, blocked = status is Status.HELD, status is Status.BLOCKED
         return (
             request.id,
             request.sender,
@@ -145,9 +147,9 @@ class Gate:
             request.amount,
             request.note,
             decision.gift.payload_hash,
-            status.value,
+            status,
             at,
-            until if status is Status.PENDING else None,
+            until if pending else None,
             self.lock_s if held else None,
             until if held else None,
             decision.id,
@@ -185,17 +187,19 @@ def kept_row(outcome: Outcome) -> tuple[Any, ...]:
     return request.sender, request.key, request.body_hash, answer.status, answer.body
 
 
-def reserve(outcome: Outcome) -> list[Entry]:
+def reserve(outcome: Outcome) -> list[EntryRow]:
     """The posting that moves a gift's slices from available to reserved."""
     if not outcome.slices or outcome.decision is None:
         return []
     return posted(outcome.request, outcome.slices, store.moment(outcome.decision.at))
 
 
-def posted(request: Request, slices: Sequence[Slice], at: datetime) -> list[Entry]:
-    legs = [
-        leg
-        for grant, amount in slices
-        for leg in ((request.sender, grant.id, "available", -amount), (request.sender, grant.id, "reserved", amount))
-    ]
-    return posting("reserve", request.id, at, legs)
+def posted(request: Request, slices: Sequence[Slice], at: datetime) -> list[EntryRow]:
+    """Balanced slice by slice: what leaves available is reserved."""
+    name, sender = f"{request.id}/reserve", request.sender
+    entries: list[EntryRow] = []
+    for grant, amount in slices:
+        line, grant_id = len(entries), grant.id
+        entries.append((name, line, "reserve", at, sender, grant_id, "available", -amount))
+        entries.append((name, line + 1, "reserve", at, sender, grant_id, "reserved", amount))
+    return entries

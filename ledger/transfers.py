@@ -19,6 +19,9 @@ class Status(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
+# A member read from its class costs some ten times as much.
+PENDING, HELD, BLOCKED = Status.PENDING, Status.HELD, Status.BLOCKED
+
 # The one table of steps; ledger.judge_step() keeps the same one in SQL, and a test holds the two together.
 STEPS: Final[dict[Status, frozenset[Status]]] = {
     Status.SCREENING: frozenset({Status.PENDING, Status.HELD, Status.BLOCKED, Status.RETURNED, Status.CANCELLED}),
@@ -54,7 +57,7 @@ class Request(Struct, frozen=True, gc=False):
         return hashlib.sha256(payload.encode()).digest()
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """What a request is told: status and bytes, the same for ever under one key (law 7), and passing headers."""
 
     status: int

@@ -10,7 +10,7 @@ import asyncpg
 
 from detector.contract import Gift, Parties
 from ledger import store
-from ledger.decide import PROMOTIONAL, YOUNG_US
+from ledger.decide import PROMOTIONAL, YOUNG
 from ledger.plan import slices_of
 
 
@@ -59,7 +59,7 @@ def gift_of(transfer: Any, slices: Sequence[Any], orgs: dict[str, Any], now: dat
 
 def young(piece: Any, now: datetime) -> bool:
     """A charge-back may still take it, as at the first look (ledger.decide)."""
-    return bool(piece["origin"] == "purchase" and store.micros(piece["rooted_at"]) > store.micros(now) - YOUNG_US)
+    return bool(piece["origin"] == "purchase" and piece["rooted_at"] > now - YOUNG)
 
 
 def seconds(now: datetime, since: datetime) -> int:

@@ -153,6 +153,18 @@ def test_every_feature_is_what_its_name_says(
     assert sorted(seen) == WINDOWED
 
 
+@given(st.lists(events_(), max_size=30), st.permutations("abcd"), st.data())
+@examples(100)
+def test_a_policy_that_reads_less_reads_the_same(events: list[Event], parties: list[str], data: st.DataObject) -> None:
+    """Whatever else a policy reads, and whether a track tells counterparts apart for it or not."""
+    names = data.draw(st.lists(st.sampled_from(WINDOWED), min_size=1, max_size=4, unique=True))
+    few = policy.read("".join(rule(f"r_{name}", f"{name} < 0") for name in names))
+    asked = gift(sender=parties[0], recipient=parties[1], ip="x", device="x")
+    less, all_ = (decide(asked, remember(one, events, asked), one, NOW).vector for one in (few, EVERYTHING))
+    whole = dict(zip(EVERYTHING.vectors.names, all_, strict=True))
+    assert less == tuple(whole[name] for name in few.vectors.names)
+
+
 def test_attempts_are_counted_apart_from_what_was_admitted() -> None:
     events = [event(NOW - 5), event(NOW - 4, admitted=False), event(NOW - 3, recipient="c", admitted=False)]
     seen = dict(

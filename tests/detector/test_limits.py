@@ -235,8 +235,8 @@ def calls_of(activity: Activity, rules: Policy, asked: Gift) -> Counter[str]:
 def test_a_huge_amount_costs_what_a_small_one_costs() -> None:
     rules = policy.read(limit("value", "sender", "1h", value=2 * 10**15) + limit("n", "pair", "1h", count=50))
     activity = remember(rules, [], gift())
-    for turn in range(10):
-        activity.add(event(decide(gift(amount=10**13), activity, rules, 10**15 - 20 + turn)))
+    for at in (10**15 - 120 * MINUTE, *range(10**15 - 20, 10**15 - 10)):
+        activity.add(event(decide(gift(amount=10**13), activity, rules, at)))
     small = calls_of(activity, rules, gift(amount=1))
     assert small["bisect_right"] >= 1
     assert small == calls_of(activity, rules, gift(amount=10**15))

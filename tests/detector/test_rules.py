@@ -20,6 +20,15 @@ MORE = policy.read(
     + rule("divides", "amount / sender_count_24h > 3", "hold")
     + rule("either", "same_owner or identity in ('none', 'basic')", "block")
 )
+FLOORS = policy.read(
+    rule("plain", "amount >= 50000000")
+    + rule("exact", "amount = 100000000 and ip is null", "block")
+    + rule("turned", "50000000 < amount and sender_count_24h > 3")
+    + rule("either", "amount > 200000000 or (amount > 50000001 and same_owner)")
+    + rule("open", "amount > 50000000 or same_owner", "block")
+    + rule("not", "not (amount >= 50000000)")
+    + rule("none", "sender_count_24h >= 2 and (amount >= 50000000) is not null")
+)
 DTYPES = {
     ColumnType.INT: pl.Int64,
     ColumnType.FLOAT: pl.Float64,
@@ -65,6 +74,13 @@ def test_the_default_rules_over_a_history_equal_the_gates(data: st.DataObject) -
 @examples(60)
 def test_nulls_and_divisions_over_a_history_equal_the_gates(data: st.DataObject) -> None:
     same(MORE, data.draw(rows_of(MORE)))
+
+
+@given(st.data())
+@examples(60)
+def test_rules_that_need_large_gifts_over_a_history_equal_the_gates(data: st.DataObject) -> None:
+    assert FLOORS.checks.floors == [50_000_000, 50_000_001, 100_000_000]
+    same(FLOORS, data.draw(rows_of(FLOORS)))
 
 
 def test_hits_come_in_the_order_of_the_policy_with_what_they_saw() -> None:
