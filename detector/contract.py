@@ -52,6 +52,7 @@ __all__ = [
     "Label",
     "Labelled",
     "Left",
+    "Locking",
     "Mark",
     "Outcome",
     "Parties",
@@ -111,6 +112,15 @@ class Sitting(Protocol):
         also: Sequence[Told] = (), beside: Sequence[str] = (),
     ) -> None: ...  # fmt: skip
     def close(self, *, committed: bool) -> None: ...
+
+
+class Locking(NamedTuple):
+    """What a caller's own statement locks for its scorer by `detector.lock`: keys, and with them is asked for the model
+    of the name that the policy gives. The scorer remembers by `activity`; it gets this back with what was told."""
+
+    keys: list[str]
+    model: str | None
+    activity: Any
 
 
 class Left(NamedTuple):

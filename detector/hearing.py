@@ -89,8 +89,11 @@ class Ear:
     def hears(self, heard: Heard) -> Ear:
         return Ear(heard)
 
+    def locking_with(self, gifts: Any) -> None:
+        """Nothing is locked."""
+
     async def gather(
-        self, conn: asyncpg.Connection, gifts: Any, *, at: int | None = None, later: bool = False
+        self, conn: asyncpg.Connection, gifts: Any, *, at: int | None = None, later: bool = False, locked: Any = None
     ) -> Hearing:
         clock = micros(await conn.fetchval("select clock_timestamp()"))
         return Hearing(self.heard, clock if at is None else at, await case_terms.identity(conn))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import asyncpg
 
@@ -15,7 +16,7 @@ from detector import case_work, cases, serving, silence, store
 from detector.activity import Activity
 from detector.breaker import Tally
 from detector.case_work import Person
-from detector.contract import Left
+from detector.contract import Left, Locking
 from detector.errors import PolicyMoved
 from detector.gift import Gift, Parties
 from detector.lists import NONE, Lists
@@ -48,18 +49,29 @@ class Detector:
         self.tally = Tally()
         self.salt: bytes | None = None
 
+    def locking(self, gifts: Iterable[Parties | Gift]) -> Locking:
+        """Every key of the gifts, and what else is to be told with their locks."""
+        keys = sorted({key for gift in gifts for key in self.activity.keys(gift)})
+        return Locking(keys, self.wanted, self.activity)
+
+    def locking_with(self, gifts: Iterable[Parties]) -> Locking | None:
+        """What may be locked for gifts in the statement that reads their orgs; None where limits count on tiers, which
+        nobody knows before it."""
+        return None if "tier" in self.activity.extra else self.locking(gifts)
+
     async def gather(
-        self, conn: asyncpg.Connection, gifts: Iterable[Parties | Gift], *, at: int | None = None, later: bool = False
-    ) -> Sitting:
+        self, conn: asyncpg.Connection, gifts: Iterable[Parties | Gift], *, at: int | None = None, later: bool = False,
+        locked: tuple[Locking, Any] | None = None,
+    ) -> Sitting:  # fmt: skip
         """Lock every key of the gifts and bring its activity up to date; for `later` looks alone, without learning it.
 
-        `at` (microseconds) stands in for the database's clock where a history is replayed. Raises PolicyMoved,
-        after loading it, when another generation was activated: the caller starts its transaction again.
+        `at` (microseconds) stands in for the database's clock where a history is replayed; `locked` is what
+        `locking_with` gave and the row of the statement that locked it. Raises PolicyMoved, after loading it, when
+        another generation was activated: the caller starts its transaction again.
         """
-        activity = self.activity
-        keys = sorted({key for gift in gifts for key in activity.keys(gift)})
-        asked = self.wanted
-        versions, clock, generation, model, lists = await store.lock(conn, keys, asked)
+        (keys, asked, activity), row = locked or (self.locking(gifts), None)
+        told = await store.lock(conn, keys, asked) if row is None else store.locked(row)
+        versions, clock, generation, model, lists = told
         if generation != self.generation:
             await self.adopt(conn, generation)
         if activity is not self.activity:

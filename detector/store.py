@@ -47,10 +47,14 @@ class Locked(NamedTuple):
 
 
 async def lock(conn: asyncpg.Connection, keys: Sequence[str], model: str | None = None) -> Locked:
-    """Lock keys in order, and only then read the rest; `model` is the name that the policy gives."""
-    row = await conn.fetchrow(SQL["lock"], keys, model)
-    versions = dict(zip(row["keys"] or (), row["versions"] or (), strict=True))
-    return Locked(versions, micros(row["now"]), row["generation"], row["model"], row["lists"])
+    """Lock keys, and only then read the rest; `model` is the name that the policy gives."""
+    return locked(await conn.fetchrow(SQL["lock"], keys, model))
+
+
+def locked(row: Any) -> Locked:
+    """What the columns of `detector.lock` told."""
+    versions = dict(zip(row["keys"], row["versions"], strict=True))
+    return Locked(versions, micros(row["clock"]), row["generation"], row["model"], row["lists"])
 
 
 async def load(

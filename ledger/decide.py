@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from detector.contract import Decision, Gift, IdentityTerms, Sitting
+from detector.contract import Decision, Gift, IdentityTerms, Locking, Sitting
 from ledger import answers, store
 from ledger.credits import Grant, Org, Slice, cut
 from ledger.transfers import BLOCKED, FIRST_STATUS, Answer, Request, Status
@@ -23,7 +23,7 @@ YOUNG = timedelta(days=7)
 
 @dataclass(slots=True)
 class Book:
-    """What the gate gathered, and what the batch has spent of it so far."""
+    """What the gate gathered, and what the batch has spent of it so far; `locked` is what it locked for the scorer."""
 
     now: int
     lock_s: int
@@ -31,6 +31,7 @@ class Book:
     answers: dict[tuple[str, str], Any]
     grants: dict[str, list[Grant]]
     available: dict[str, int] = field(default_factory=dict)
+    locked: tuple[Locking, Any] | None = None
 
     def spend(self, org_id: str, slices: list[Slice]) -> None:
         """Take slices from the front of an org's grants, which they were cut from in order."""

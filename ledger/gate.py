@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
 import asyncpg
 
-from detector.contract import Flush, Parties, Sitting, appending, begin
+from detector.contract import Flush, Locking, Parties, Sitting, appending, begin
 from ledger import store
 from ledger.credits import Grant, Org, Slice
 from ledger.decide import Book, Outcome, decide
@@ -46,9 +46,11 @@ class Gate:
             committed = False
             begin(conn)
             try:
-                book = await self.gather(conn, requests)
+                locking = self.scorer.locking_with([Parties(*named(one), None) for one in requests])
+                book = await self.gather(conn, requests, locking)
                 fresh = [request for request in requests if (request.sender, request.key) not in book.answers]
-                sitting = await self.scorer.gather(conn, parties(fresh, book.orgs), at=requests[0].at)
+                judged = parties(fresh, book.orgs)
+                sitting = await self.scorer.gather(conn, judged, at=requests[0].at, locked=book.locked)
                 outcomes = await self.decide_and_record(conn, requests, book, sitting)
                 committed = True
                 return [outcome.answer for outcome in outcomes]
@@ -58,9 +60,11 @@ class Gate:
                 if not committed and not conn.is_closed():
                     await conn.execute("rollback")
 
-    async def gather(self, conn: asyncpg.Connection, requests: Sequence[Request]) -> Book:
-        """Lock the senders, then read orgs, earlier answers and the grants that a gift may spend."""
-        book = await self.read(conn, requests, MOST_GRANTS)
+    async def gather(
+        self, conn: asyncpg.Connection, requests: Sequence[Request], locking: Locking | None = None
+    ) -> Book:
+        """Lock the senders, then read orgs, earlier answers and the grants that a gift may spend; lock for a scorer."""
+        book = await self.read(conn, requests, MOST_GRANTS, locking)
         wanted: dict[str, int] = {}
         for request in requests:
             wanted[request.sender] = wanted.get(request.sender, 0) + request.amount
@@ -69,14 +73,15 @@ class Gate:
             for org_id, grants in book.grants.items()
             if len(grants) == MOST_GRANTS and sum(grant.available for grant in grants) < wanted[org_id]
         ]
-        return await self.read(conn, requests, ALL_GRANTS) if short else book
+        return replace(await self.read(conn, requests, ALL_GRANTS), locked=book.locked) if short else book
 
-    async def read(self, conn: asyncpg.Connection, requests: Sequence[Request], most: int) -> Book:
+    async def read(
+        self, conn: asyncpg.Connection, requests: Sequence[Request], most: int, locking: Locking | None = None
+    ) -> Book:
         senders = list({request.sender for request in requests})
         everyone = list({*senders, *(request.recipient for request in requests)})
         at = requests[0].at
-        row = await conn.fetchrow(
-            store.SQL["gather"],
+        asked = (
             senders,
             everyone,
             [request.sender for request in requests],
@@ -85,6 +90,10 @@ class Gate:
             most,
             None if at is None else store.moment(at),
         )
+        if locking is None:
+            row = await conn.fetchrow(store.SQL["gather"], *asked)
+        else:
+            row = await conn.fetchrow(store.SQL["gather_and_lock"], *asked, locking.keys, locking.model)
         orgs = {org.id: org for org in map(Org._make, rows(row[1:11]))}
         grants: dict[str, list[Grant]] = {sender: [] for sender in senders}
         for owner, *parcel in rows(row[11:16]):
@@ -96,6 +105,7 @@ class Gate:
             answers={(answer["org_id"], answer["key"]): answer for answer in row["answers"]},
             grants=grants,
             available={sender: orgs[sender].available for sender in senders if sender in orgs},
+            locked=None if locking is None else (locking, row),
         )
 
     async def decide_and_record(
@@ -173,12 +183,14 @@ def rows(columns: Sequence[list[Any] | None]) -> Iterable[tuple[Any, ...]]:
     return zip(*(column or () for column in columns), strict=True)
 
 
+def named(request: Request) -> tuple[str, str, str | None, str | None]:
+    return request.sender, request.recipient, request.ip, request.device
+
+
 def parties(requests: Sequence[Request], orgs: dict[str, Org]) -> list[Parties]:
     """What to lock for the requests that can be judged: those between orgs that exist."""
     return [
-        Parties(one.sender, one.recipient, one.ip, one.device, orgs[one.sender].tier)
-        for one in requests
-        if one.sender in orgs and one.recipient in orgs
+        Parties(*named(one), orgs[one.sender].tier) for one in requests if one.sender in orgs and one.recipient in orgs
     ]
 
 

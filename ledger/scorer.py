@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from detector.contract import Judged, Left, Mark, Parties, Sitting, Told
+from detector.contract import Judged, Left, Locking, Mark, Parties, Sitting, Told
 
 
 class Scorer(Protocol):
     """Locks what the parties' gifts count on and brings their activity up to date; for `later` looks alone, no more of
-    it than they need, and nothing of it is remembered."""
+    it than they need, and nothing of it is remembered. What `locking_with` gives before their senders' tiers are known,
+    if anything, the caller may lock by a statement of its own; `locked` is that and what the statement told."""
+
+    def locking_with(self, gifts: Iterable[Parties]) -> Locking | None: ...
 
     async def gather(
-        self, conn: Any, gifts: Iterable[Parties], *, at: int | None = None, later: bool = False
-    ) -> Sitting: ...
+        self, conn: Any, gifts: Iterable[Parties], *, at: int | None = None, later: bool = False,
+        locked: tuple[Locking, Any] | None = None,
+    ) -> Sitting: ...  # fmt: skip
 
 
 class Desk(Protocol):

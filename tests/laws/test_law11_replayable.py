@@ -221,6 +221,6 @@ async def test_an_explanation_waits_for_no_gate(house: House, parcel: bytes) -> 
         await conn.execute("select from detector.keys for update")
         await conn.execute("select from ledger.orgs for update")
         await conn.execute("select from detector.cases for update")
-        await conn.execute("select detector.lists_seen()")
+        await conn.execute("select from detector.lock('{}', null, null)")
         told = await asyncio.wait_for(Explainer(house.pool).explain([f"{gift}.1"]), 60)
     assert told.replayed
