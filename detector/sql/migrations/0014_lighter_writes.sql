@@ -16,7 +16,7 @@ alter table log.events
     alter column body set statistics 0,
     alter column hash set statistics 0;
 
--- Lock keys in order and move their versions; those that are new are made. Only then read the lists' version, the clock, the
+-- Lock keys in order and move their versions; new ones are made. Only then read the lists' version, the clock, the
 -- generation that judges, and the artifact that answers to the name `named`: 'champion', a hash, or an artifact's name (the
 -- newest of that name). The clock comes after the lists, so that a decision is later than every entry that it knows. Where
 -- `known` is given, keys of other parties are left out. A function, so that a statement that locks more can end with it.
@@ -25,28 +25,17 @@ create function detector.lock(
     out keys text[], out versions bigint[], out lists bigint, out clock timestamptz, out generation integer, out model text
 ) language plpgsql as $$
 begin
-    -- Moving what is there costs less than an insert that meets it. Whoever makes keys has moved all others, so nobody who
-    -- still moves some is waited for by them, and both steps take theirs in order: nobody waits in a circle.
-    with moved as (
-        update detector.keys k set version = k.version + 1
-        from (
-            select w.key from unnest(wanted) as w (key)
-            where known is null or left(w.key, 2) <> 'o:' or substr(w.key, 3) = any(known) order by w.key collate "C"
-        ) w
-        where k.key = w.key returning k.key, k.version
+    -- One statement, in order, for those that exist and those that are new alike: whoever locked the new ones after the others
+    -- would wait in a circle with whoever sees them already.
+    with locked as (
+        insert into detector.keys as k (key)
+        select w.key from unnest(wanted) as w (key)
+        where known is null or left(w.key, 2) <> 'o:' or substr(w.key, 3) = any(known)
+        order by w.key collate "C"
+        on conflict (key) do update set version = k.version + 1
+        returning k.key, k.version
     )
-    select coalesce(array_agg(m.key), '{}'), coalesce(array_agg(m.version), '{}') into keys, versions from moved m;
-    if cardinality(keys) < cardinality(wanted) then
-        with made as (
-            insert into detector.keys as k (key)
-            select w.key from unnest(wanted) as w (key)
-            where (known is null or left(w.key, 2) <> 'o:' or substr(w.key, 3) = any(known)) and w.key <> all(keys)
-            order by w.key collate "C"
-            on conflict (key) do update set version = k.version + 1
-            returning k.key, k.version
-        )
-        select keys || array_agg(m.key), versions || array_agg(m.version) into keys, versions from made m;
-    end if;
+    select coalesce(array_agg(l.key), '{}'), coalesce(array_agg(l.version), '{}') into keys, versions from locked l;
     perform pg_advisory_xact_lock_shared(6023184997150284417);  -- which detector.lists_change waits for
     select l.version, clock_timestamp(), (select a.generation from detector.activations a order by a.id desc limit 1),
         case when named = 'champion'
