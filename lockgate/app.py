@@ -38,7 +38,7 @@ def build(settings: Settings) -> Front:
         add_routes(app, works, settings)
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        gc.set_threshold(200_000, 20, 100)
         tasks = [asyncio.create_task(loop) for loop in loops(works, settings)]
         try:
             yield {} if settings.only == "detector" else {"short_way": short_way(app, works)}
