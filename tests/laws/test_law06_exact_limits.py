@@ -90,6 +90,18 @@ async def test_a_value_limit_is_exact_too(race: Race) -> None:
     await race.judged()
 
 
+async def test_a_limit_on_a_tier_is_exact_over_all_its_senders(race: Race) -> None:
+    """A tier is known only once its sender is read, so it is locked by a statement of its own."""
+    await race.house.activate(limit("exact", "tier", "1h", count=40))
+    senders = [await race.sender(tier="racing") for _ in range(8)]
+    recipients = [await race.house.org() for _ in range(8)]
+    told = await race.run(
+        [(senders[n % 8][1], {"recipient": recipients[n % 7], "amount": 1}) for n in range(RACERS)], 7
+    )
+    assert Counter(one.status_code for one in told) == {201: 40, 429: RACERS - 40}
+    await race.judged()
+
+
 async def test_a_refused_gift_leaves_every_other_budget_as_it_was(race: Race) -> None:
     """Ten pairs may do 3 each, the sender 25: did a refused pair burn the sender's budget, fewer would pass."""
     await race.house.activate(limit("pair", "pair", "1h", count=3) + limit("sender", "sender", "1h", count=25))

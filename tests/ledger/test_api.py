@@ -92,6 +92,7 @@ async def test_what_the_ledger_refuses(desk: Desk) -> None:
     problem(await desk.send(key="k1", **poor), 402, "insufficient_credits")
     problem(await desk.send(key="k2", **nobody), 403, "identity_required")
     problem(await desk.send(key="k3", recipient="nosuch"), 422, "unknown_recipient")
+    assert not await house.pool.fetch("select from detector.keys where key = 'o:nosuch'"), "nobody has a key"
     problem(await desk.send(key="k4", recipient="ice"), 422, "recipient_unavailable")
     await house.freeze("a")
     problem(await desk.send(key="k5"), 403, "org_frozen")
