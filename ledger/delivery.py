@@ -30,7 +30,7 @@ from ledger.views import stamp
 log = logging.getLogger(__name__)
 FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 ENDPOINTS_AT_ONCE: Final = 32
-CONNECTIONS: Final = 2  # of the pool that the gate lives on
+CONNECTIONS: Final = 2  # of the pool that all of a process lives on but its gate
 POSTS_AT_ONCE: Final = 8  # to one endpoint
 BATCH: Final = 100  # events of one turn
 LANE: Final = 20  # of one subject, of those that wait

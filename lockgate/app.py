@@ -12,12 +12,13 @@ from typing import Any
 from lockgate import postgres
 from lockgate.config import Settings
 from lockgate.front import MOST_BODY, Front
+from lockgate.group_commit import DEPTH
 from lockgate.loops import ended, loops
 from lockgate.problems import add_problems
 from lockgate.routes import add_routes, short_way
 from lockgate.works import Works
 
-CONNECTIONS = 10
+CONNECTIONS = 8  # of a process, beside its gate's own
 
 
 def create() -> Front:
@@ -33,7 +34,8 @@ def build(settings: Settings) -> Front:
         if settings.database_url is None:
             raise RuntimeError("DATABASE_URL is not set; start with 'lockgate serve', which sets it for its workers")
         pool = await postgres.pool(settings.database_url, size=CONNECTIONS)
-        works = Works.build(pool, settings)
+        gates = await postgres.pool(settings.database_url, size=DEPTH)
+        works = Works.build(pool, settings, gates)
         await works.apart.start(works.detector)
         add_routes(app, works, settings)
         # Activity is many small, long-lived, acyclic objects: walking them again and again finds nothing.
@@ -45,6 +47,7 @@ def build(settings: Settings) -> Front:
         finally:
             await ended(tasks)
             works.apart.close()
+            await gates.close()
             await pool.close()
 
     app = Front(title="Lockgate", version="1", lifespan=lifespan, redirect_slashes=False, max_body_size=MOST_BODY)

@@ -50,10 +50,12 @@ class Works:
     apart: Apart
 
     @classmethod
-    def build(cls, pool: asyncpg.Pool, settings: Settings) -> Works:
+    def build(cls, pool: asyncpg.Pool, settings: Settings, gates: asyncpg.Pool | None = None) -> Works:
+        """Wire everything to a pool; the gate that judges in process to one of its own, where it is given: servers that
+        do nothing else have all that a batch needs in their processor's cache."""
         judge = Detector(settings.trusted_key)
         apart = Apart.build(pool, judge, settings)
-        gate = Gate(pool, judge, settings.lock_s, settings.hold_s)
+        gate = Gate(gates or pool, judge, settings.lock_s, settings.hold_s)
         return cls(
             pool,
             judge,
