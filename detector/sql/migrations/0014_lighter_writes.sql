@@ -1,4 +1,5 @@
--- No query asks for rows by what these hold, so sampling it for the planner buys nothing (ledger 0012).
+-- No query asks for rows by what these hold, so sampling it for the planner buys nothing. The other columns are in the ledger's
+-- 0012.
 alter table detector.decisions
     alter column seq set statistics 0,
     alter column amount set statistics 0,
@@ -15,19 +16,6 @@ alter table detector.decisions
 alter table log.events
     alter column body set statistics 0,
     alter column hash set statistics 0;
-
-do $$
-declare
-    one record;
-begin
-    for one in
-        select attrelid::regclass as in_table, attname from pg_attribute
-        where attrelid in ('detector.decisions'::regclass, 'log.events'::regclass)
-            and attnum > 0 and not attisdropped and coalesce(attstattarget, -1) = -1
-    loop
-        execute format('alter table %s alter column %I set statistics 10', one.in_table, one.attname);
-    end loop;
-end $$;
 
 -- Lock keys in order and move their versions; new ones are made. Only then read the lists' version, the clock, the
 -- generation that judges, and the artifact that answers to the name `named`: 'champion', a hash, or an artifact's name (the

@@ -21,14 +21,18 @@ alter table ledger.entries
     alter column line set statistics 0,
     alter column amount set statistics 0;
 
--- Of what is asked by, a tenth of the usual sample tells all that a plan depends on here: that the index is the way.
+-- Of what is asked by, here and in the tables of the detector and the log that grow alike, a tenth of the usual sample tells
+-- all that a plan depends on: that the index is the way.
 do $$
 declare
     one record;
 begin
     for one in
         select attrelid::regclass as in_table, attname from pg_attribute
-        where attrelid in ('ledger.answers'::regclass, 'ledger.transfers'::regclass, 'ledger.entries'::regclass)
+        where attrelid in (
+                'ledger.answers'::regclass, 'ledger.transfers'::regclass, 'ledger.entries'::regclass,
+                'detector.decisions'::regclass, 'log.events'::regclass
+            )
             and attnum > 0 and not attisdropped and coalesce(attstattarget, -1) = -1
     loop
         execute format('alter table %s alter column %I set statistics 10', one.in_table, one.attname);
