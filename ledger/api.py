@@ -28,6 +28,7 @@ from ledger.transfers import Answer, Status
 from ledger.views import transfer_view
 
 Submit = Callable[[transfers.Request], asyncio.Future[Answer]]
+PassGate = Callable[[transfers.Request, Any], None]
 SubmitAll = Callable[[Sequence[transfers.Request]], Awaitable[list[Answer]]]
 PREFIX = "/v1/billing/credits"
 MOST_IN_BATCH = 500
@@ -122,20 +123,23 @@ KEY_HEADER = {
 }  # fmt: skip
 
 
-def short_way(access: Access, submit: Submit) -> Callable[[Sequence[tuple[bytes, bytes]], bytes], Any]:
-    """POST transfer without the framework: what will be answered, or None where the route must see to it itself."""
+def short_way(access: Access, pass_gate: PassGate) -> Callable[[Sequence[tuple[bytes, bytes]], bytes, Any], bool]:
+    """POST transfer without the framework: whoever waits will be told, or False where the route must see to it."""
 
-    def take(headers: Sequence[tuple[bytes, bytes]], body: bytes) -> asyncio.Future[Answer] | None:
+    def take(headers: Sequence[tuple[bytes, bytes]], body: bytes, waiter: Any) -> bool:
         named = dict(headers)
         if len(named) < len(headers):  # which of two counts is the framework's to say
-            return None
+            return False
         try:
             actor = access.remembered(text(named.get(b"authorization")), "transfers:write")
             key = idempotency_key(text(named.get(b"idempotency-key")))
             request = None if actor is None else request_of(actor, parse(SEND, body), key)
         except Exception:  # the route meets it again, and tells
-            return None
-        return None if request is None else submit(request)
+            return False
+        if request is None:
+            return False
+        pass_gate(request, waiter)
+        return True
 
     return take
 

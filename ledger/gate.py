@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -30,11 +31,17 @@ EntryRow = tuple[str, int, str, datetime, str, str, str, int]  # a credits.Entry
 TABLES = (store.ANSWERS, store.TRANSFERS, store.ENTRIES)
 
 
+class Lender(Protocol):
+    """Who lends connections: a pool, or what does so at once."""
+
+    def acquire(self) -> AbstractAsyncContextManager[asyncpg.Connection]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """The request path of one process. `lock_s` is how long a gift waits, `hold_s` how long a hold may."""
 
-    pool: asyncpg.Pool
+    pool: Lender
     scorer: Scorer
     lock_s: int
     hold_s: int

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from lockgate import postgres
+from lockgate import connections
 from lockgate.config import Settings
 from lockgate.front import MOST_BODY, Front
-from lockgate.group_commit import DEPTH
 from lockgate.loops import ended, loops
 from lockgate.problems import add_problems
 from lockgate.routes import add_routes, short_way
@@ -33,8 +32,8 @@ def build(settings: Settings) -> Front:
     async def lifespan(app: Front) -> AsyncIterator[dict[str, Any]]:
         if settings.database_url is None:
             raise RuntimeError("DATABASE_URL is not set; start with 'lockgate serve', which sets it for its workers")
-        pool = await postgres.pool(settings.database_url, size=CONNECTIONS)
-        gates = await postgres.pool(settings.database_url, size=DEPTH)
+        pool = await connections.pool(settings.database_url, size=CONNECTIONS)
+        gates = connections.Kept(settings.database_url)
         works = Works.build(pool, settings, gates)
         await works.apart.start(works.detector)
         add_routes(app, works, settings)

@@ -15,7 +15,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -24,10 +24,11 @@ from detector.errors import PolicyMoved
 log = logging.getLogger(__name__)
 In = TypeVar("In")
 Out = TypeVar("Out")
+Told = TypeVar("Told", contravariant=True)
 
 MOST = 512  # the largest request that a client may send fits
 DEPTH = 2
-BACKLOG = 16
+BACKLOG = 12
 TRIES = 12
 # What another try can mend: lost locks and connections, a server that restarts, a policy that was just activated.
 PASSING = (
@@ -50,6 +51,16 @@ PASSING = (
 
 class Unavailable(Exception):
     """The database could not be reached for as long as we tried; nothing is known to be done. Retry the same key."""
+
+
+class Waiter(Protocol[Told]):
+    """Who is told an answer, as a future is; what wants one at once is told without the loop's turn in between."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Told, /) -> None: ...
+
+    def set_exception(self, exception: Exception, /) -> None: ...
 
 
 class Together(Generic[Out]):
@@ -94,7 +105,7 @@ class Place(Generic[Out]):
         self.together.told()
 
 
-Waiting: TypeAlias = tuple[In, asyncio.Future[Out] | Place[Out]]
+Waiting: TypeAlias = tuple[In, Waiter[Out]]
 
 
 class GroupCommit(Generic[In, Out]):
@@ -113,9 +124,13 @@ class GroupCommit(Generic[In, Out]):
     def submit(self, item: In) -> asyncio.Future[Out]:
         """The answer to one request, once its batch is committed."""
         answer: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
-        self.waiting.append((item, answer))
-        self.wake()
+        self.put(item, answer)
         return answer
+
+    def put(self, item: In, waiter: Waiter[Out]) -> None:
+        """Have `waiter` told the answer to one request, once its batch is committed."""
+        self.waiting.append((item, waiter))
+        self.wake()
 
     def submit_all(self, items: Sequence[In]) -> asyncio.Future[list[Out]]:
         """The answers to requests that came together, in order, once each one's batch is committed."""
@@ -160,8 +175,7 @@ class GroupCommit(Generic[In, Out]):
                 await self.run([one])
             return
         for (_, waiter), answer in zip(batch, answers, strict=True):
-            if not waiter.done():
-                waiter.set_result(answer)
+            tell(waiter, answer)
 
     async def persist(self, items: list[In]) -> list[Out]:
         """Run the batch until it is committed, or the fault is not a passing one."""
@@ -181,5 +195,17 @@ class GroupCommit(Generic[In, Out]):
 
 def refuse(batch: Sequence[Waiting[In, Out]], error: Exception) -> None:
     for _, waiter in batch:
-        if not waiter.done():
-            waiter.set_exception(error)
+        tell(waiter, None, error)
+
+
+def tell(waiter: Waiter[Any], answer: Any, fault: Exception | None = None) -> None:
+    """Tell one who waits its answer, or its fault; what it does with it is no neighbour's business."""
+    try:
+        if waiter.done():
+            return
+        if fault:
+            waiter.set_exception(fault)
+        else:
+            waiter.set_result(answer)
+    except Exception:
+        log.exception("an answer was given and not taken")

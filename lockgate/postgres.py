@@ -22,7 +22,6 @@ from types import FrameType, ModuleType
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
-import asyncpg
 import psutil
 
 from lockgate.config import SettingError, Settings
@@ -39,21 +38,6 @@ FIRST_START = (
     "ALTER SYSTEM SET checkpoint_timeout = '15min'",
     "SELECT pg_reload_conf()",
 )
-
-SESSION = {
-    "application_name": "lockgate",
-    # Every statement is a small set-based batch over big tables. The planner, asked before statistics exist
-    # or with arrays of unknown length, now and then prefers reading a whole table; it must always take the
-    # index plan, planned once, and never pay for compiling it.
-    "jit": "off",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "plan_cache_mode": "force_generic_plan",
-    # With that, statistics need tell no more than sizes: a tenth of the usual sample does for our own `analyze`.
-    "default_statistics_target": "10",
-    "timezone": "UTC",
-}
 
 
 @contextmanager
@@ -109,28 +93,6 @@ def exit_on_sigterm() -> None:
     again, and the default action would end the process before any `finally`.
     """
     signal.signal(signal.SIGTERM, _exit)
-
-
-class _Connection(asyncpg.Connection):
-    """Skips the round trip that resets a session on release: no statement of ours changes its session."""
-
-    __slots__ = ()
-
-    def get_reset_query(self) -> str:
-        return ""
-
-
-async def pool(dsn: str, *, size: int) -> asyncpg.Pool[Any]:
-    """A pool of `size` connections that stay open and keep their prepared statements for ever."""
-    return await asyncpg.create_pool(
-        dsn,
-        min_size=size,
-        max_size=size,
-        connection_class=_Connection,
-        server_settings=SESSION,
-        max_cached_statement_lifetime=0,
-        max_inactive_connection_lifetime=0,
-    )
 
 
 @contextmanager

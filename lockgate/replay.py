@@ -29,7 +29,7 @@ from detector.errors import PolicyRefused
 from ledger import funding, orgs, store
 from ledger.credits import new_id
 from ledger.transfers import Answer, Request
-from lockgate import first_model, postgres
+from lockgate import connections, first_model, postgres
 from lockgate import replay_report as report
 from lockgate.config import SettingError, Settings
 from lockgate.loops import learn_sizes
@@ -131,7 +131,7 @@ class Play:
     async def run(self, dsn: str, watch: Progress) -> None:
         """Prepare the database, send every row, let the clock pass, and read the books."""
         conn = await asyncpg.connect(dsn)
-        pool = await postgres.pool(dsn, size=CONNECTIONS)
+        pool = await connections.pool(dsn, size=CONNECTIONS)
         try:
             with self.timed("fund"):
                 await migrate(conn)

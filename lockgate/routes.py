@@ -39,7 +39,7 @@ def short_way(app: Front, works: Works) -> ShortWay:
         response = await app.translate(asked, error)
         return Answer(response.status_code, bytes(response.body))
 
-    return ShortWay(path.encode(), ledger.api.short_way(works.access, works.send), translate)
+    return ShortWay(path.encode(), ledger.api.short_way(works.access, works.pass_gate), translate)
 
 
 def add_routes(app: FastAPI, works: Works, settings: Settings) -> None:

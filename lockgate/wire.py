@@ -6,24 +6,24 @@ or a wrong field, is said on the framework's way, which it goes as if there were
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ledger.transfers import Answer
+from lockgate.group_commit import Waiter
 
 MOST_BODY = 65_536  # one gift with the longest note, every character escaped, is below 4 KB
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class ShortWay(NamedTuple):
-    """Where the short way is, and what is on it: `take` gives what will be answered, or None for the framework's way;
-    `translate` makes an answer of a fault."""
+    """Where the short way is, and what is on it: `take` has the waiter told the answer, never within the call, or says
+    False for the framework's way; `translate` makes an answer of a fault."""
 
     path: bytes
-    take: Callable[[Headers, bytes], asyncio.Future[Answer] | None]
+    take: Callable[[Headers, bytes, Waiter[Answer]], bool]
     translate: Callable[[Exception], Awaitable[Answer]]
 
 
@@ -35,14 +35,24 @@ class Never:
 
 
 class Turn:
-    """A request on the short way, as uvicorn's books of a connection ask for it."""
+    """A request on the short way: as uvicorn's books of a connection ask for it, and as who waits for its answer."""
 
-    __slots__ = ("disconnected", "keep_alive", "response_complete")
+    __slots__ = ("disconnected", "keep_alive", "response_complete", "wire")
     message_event = Never()
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire) -> None:
         self.disconnected = self.response_complete = False
         self.keep_alive = True
+        self.wire = wire
+
+    def done(self) -> bool:
+        return self.response_complete
+
+    def set_result(self, answer: Answer) -> None:
+        self.wire.write(self, answer)
+
+    def set_exception(self, fault: Exception) -> None:
+        self.wire.fail(self, fault)
 
 
 class Wire(HttpToolsProtocol):
@@ -80,12 +90,12 @@ class Wire(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.body is not None:
             assert self.short_way is not None, "only a short way keeps a body"
-            told = self.short_way.take(self.headers, self.body)
-            if told is not None:
-                self.body, turn = None, Turn()
-                self.cycle = turn  # type: ignore[assignment]
-                told.add_done_callback(lambda told: self.answer(turn, told))
+            turn, before = Turn(self), self.cycle
+            self.cycle = turn  # type: ignore[assignment]
+            if self.short_way.take(self.headers, self.body, turn):
+                self.body = None
                 return
+            self.cycle = before
             self.go_on()
         super().on_message_complete()
 
@@ -96,11 +106,7 @@ class Wire(HttpToolsProtocol):
         if body:
             super().on_body(body)
 
-    def answer(self, turn: Turn, told: asyncio.Future[Answer]) -> None:
-        fault = None if told.cancelled() else told.exception()
-        if told.cancelled() or fault is None:
-            return self.write(turn, None if told.cancelled() else told.result())
-        assert isinstance(fault, Exception), "a future holds no other"
+    def fail(self, turn: Turn, fault: Exception) -> None:
         task = self.loop.create_task(self.translated(turn, fault))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -109,14 +115,13 @@ class Wire(HttpToolsProtocol):
         assert self.short_way is not None, "it was on the short way"
         self.write(turn, await self.short_way.translate(fault))
 
-    def write(self, turn: Turn, answer: Answer | None) -> None:
-        """Head and body in one; without an answer the connection ends, as it does when the process stops."""
+    def write(self, turn: Turn, answer: Answer) -> None:
+        """Head and body in one."""
         turn.response_complete = True
         if turn.disconnected:
             return
-        if answer is not None:
-            self.transport.write(self.head(answer) + answer.body)
-        if answer is None or not turn.keep_alive:
+        self.transport.write(self.head(answer) + answer.body)
+        if not turn.keep_alive:
             self.transport.close()
         self.on_response_complete()
 

@@ -26,11 +26,36 @@ from ledger.relook import Relook
 from ledger.transfers import Answer
 from lockgate.apart import Apart, asked
 from lockgate.config import Settings
-from lockgate.group_commit import GroupCommit
+from lockgate.connections import Kept
+from lockgate.group_commit import GroupCommit, Waiter
 
 ALONE = "judges by limits and rules alone: the active generation names no model"
 MASS_BLOCK = "a mass of gifts is being blocked: since {since} what rules and the model block is held"
 JUDGES = "judges by limits, rules and the model's score"
+
+
+class Passing:
+    """A gift at the gate: its key runs until its waiter is told."""
+
+    __slots__ = ("key", "running", "waiter")
+
+    def __init__(self, waiter: Waiter[Answer], key: tuple[str, str], running: set[tuple[str, str]]) -> None:
+        self.waiter = waiter
+        self.key = key
+        self.running = running
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, answer: Answer) -> None:
+        self.running.discard(self.key)
+        if not self.waiter.done():
+            self.waiter.set_result(answer)
+
+    def set_exception(self, fault: Exception) -> None:
+        self.running.discard(self.key)
+        if not self.waiter.done():
+            self.waiter.set_exception(fault)
 
 
 @dataclass(slots=True)
@@ -50,9 +75,9 @@ class Works:
     apart: Apart
 
     @classmethod
-    def build(cls, pool: asyncpg.Pool, settings: Settings, gates: asyncpg.Pool | None = None) -> Works:
-        """Wire everything to a pool; the gate that judges in process to one of its own, where it is given: servers that
-        do nothing else have all that a batch needs in their processor's cache."""
+    def build(cls, pool: asyncpg.Pool, settings: Settings, gates: Kept | None = None) -> Works:
+        """Wire everything to a pool; the gate that judges in process to connections of its own, where they are given:
+        servers that do nothing else have all that a batch needs in their processor's cache."""
         judge = Detector(settings.trusted_key)
         apart = Apart.build(pool, judge, settings)
         gate = Gate(gates or pool, judge, settings.lock_s, settings.hold_s)
@@ -72,15 +97,18 @@ class Works:
 
     def send(self, request: transfers.Request) -> asyncio.Future[Answer]:
         """Pass the gate; 409 while the same key is still running in this process. A future costs no task."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.pass_gate(request, answer)
+        return answer
+
+    def pass_gate(self, request: transfers.Request, waiter: Waiter[Answer]) -> None:
+        """As `send`, for who is told without a future; never within this call."""
         key = (request.sender, request.key)
         if key in self.running:
-            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            answer.set_result(answers.still_running(request.key))
-            return answer
+            asyncio.get_running_loop().call_soon(waiter.set_result, answers.still_running(request.key))
+            return
         self.running.add(key)
-        answer = self.gate.submit(request)
-        answer.add_done_callback(lambda _: self.running.discard(key))
-        return answer
+        self.gate.put(request, Passing(waiter, key, self.running))
 
     async def send_all(self, requests: Sequence[transfers.Request]) -> list[Answer]:
         """Pass the gate with requests that came together; one answer each, in order."""

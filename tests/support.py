@@ -38,7 +38,7 @@ from ledger.funding import Issue, Terms
 from ledger.news import News
 from ledger.relook import Again
 from ledger.transfers import Answer
-from lockgate import postgres
+from lockgate import connections
 from lockgate.app import build
 from lockgate.config import Settings
 from lockgate.works import Works
@@ -325,7 +325,7 @@ async def open_house(
     dsn: str, policy: str | None = NEVER_FIRES, *, lock_s: int = 3600, hold_s: int = 10_800, size: int = 6
 ) -> AsyncIterator[House]:
     """A house whose doors close at the end. Without a policy the one that is active stays."""
-    pool = await postgres.pool(dsn, size=size)
+    pool = await connections.pool(dsn, size=size)
     try:
         house = House(dsn, Works.build(pool, Settings(database_url=dsn, lock_s=lock_s, hold_s=hold_s)))
         if policy is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from detector import store
 from detector.contract import CONTRACT
-from lockgate import postgres
+from lockgate import connections
 from tests.support import NEVER_FIRES, gather, limit, new_key, open_door, rule
 
 POLICY = (
@@ -25,7 +25,7 @@ GIFT: dict[str, Any] = {"id": "g1", "sender": "a", "recipient": "b", "amount": 5
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    pool = await postgres.pool(database, size=2)
+    pool = await connections.pool(database, size=2)
     async with pool.acquire() as conn:
         await store.add_policy(conn, POLICY, "test")
     yield pool

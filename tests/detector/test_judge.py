@@ -13,7 +13,7 @@ from detector import store
 from detector.errors import PolicyMoved
 from detector.gift import Decision, Gift
 from detector.judge import Detector
-from lockgate import postgres
+from lockgate import connections
 from tests.support import again, gather, gift, limit, rule
 
 ONE_KEY = limit("three", "sender", "1h", count=3)
@@ -21,7 +21,7 @@ ONE_KEY = limit("three", "sender", "1h", count=3)
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    pool = await postgres.pool(database, size=5)
+    pool = await connections.pool(database, size=5)
     yield pool
     await pool.close()
 

@@ -11,7 +11,7 @@ import pytest
 
 from detector import store
 from detector.gift import stamp
-from lockgate import postgres
+from lockgate import connections
 from tests.support import CREDIT, NEVER_FIRES, gather, new_key, open_door, open_house
 
 GIFT: dict[str, Any] = {"id": "g1", "sender": "a", "recipient": "b", "amount": 5, "ip": "1.2.3.4"}
@@ -20,7 +20,7 @@ FRAUD: dict[str, Any] = {"gift": "g1", "fraud": True, "source": "chargeback"}
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    pool = await postgres.pool(database, size=2)
+    pool = await connections.pool(database, size=2)
     async with pool.acquire() as conn:
         await store.add_policy(conn, NEVER_FIRES, "test")
     yield pool

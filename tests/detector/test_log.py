@@ -19,7 +19,7 @@ from detector.chain import Head
 from detector.gift import micros
 from detector.log import NOTHING, Event, Link, Told, event_hash, link_hash
 from detector.verify import verify
-from lockgate import postgres
+from lockgate import connections
 from tests.support import ROOT, examples
 
 # every text that PostgreSQL can hold: all of Unicode but NUL and surrogates
@@ -177,7 +177,7 @@ async def test_whatever_is_told_reads_the_same_as_a_statement_of_its_own(databas
 
 
 async def test_many_who_append_at_once_make_one_chain_without_a_gap(database: str) -> None:
-    pool = await postgres.pool(database, size=12)
+    pool = await connections.pool(database, size=12)
 
     async def tell(writer: int) -> None:
         for number in range(20):

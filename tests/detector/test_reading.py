@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from detector import log
 from detector.log import Event, Told, event_hash
-from lockgate import cli, postgres
+from lockgate import cli, connections
 from tests.support import gather, new_key, open_door
 
 KINDS = ("org.created", "transfer.created", "transfer.settled", "case.opened")
@@ -29,7 +29,7 @@ async def tell(conn: asyncpg.Connection, number: int, **more: Any) -> None:
 @pytest.fixture
 async def door(database: str) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client with a platform's key, on a log of 24 events after the keys' own."""
-    pool = await postgres.pool(database, size=2)
+    pool = await connections.pool(database, size=2)
     key, auditor = await new_key(pool, "platform"), await new_key(pool, "auditor", name="otto")
     async with pool.acquire() as conn:
         for number in range(24):

@@ -144,3 +144,40 @@ async def test_who_gave_up_waiting_for_several_does_not_disturb_the_others() -> 
     gone.cancel()
     commits.open.set()
     assert await stays == 30
+
+
+class Hasty:
+    """Somebody who is told at once, and who fails at what is said."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, answer: int) -> None:
+        self.told.append(answer)
+        raise RuntimeError("the line is cut")
+
+    def set_exception(self, fault: Exception) -> None:
+        self.told.append(fault)
+        raise RuntimeError("the line is cut")
+
+
+async def test_who_fails_at_an_answer_is_told_once_and_does_not_disturb_the_others() -> None:
+    commits = Commits()
+    group = GroupCommit(commits)
+    hasty = Hasty()
+    group.put(1, hasty)
+    assert await group.submit(2) == 20
+    assert hasty.told == [10] and commits.batches == [[1, 2]]
+
+
+async def test_who_fails_at_a_fault_is_told_once_and_does_not_disturb_the_others() -> None:
+    commits = Commits()
+    commits.poison = 1
+    group = GroupCommit(commits)
+    hasty = Hasty()
+    group.put(1, hasty)
+    assert await group.submit(2) == 20
+    assert [str(told) for told in hasty.told] == ["1 does not fit"] and commits.batches == [[1, 2], [1], [2]]
