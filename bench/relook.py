@@ -28,7 +28,8 @@ from ledger.gate import Gate
 from ledger.news import News, standing
 from ledger.relook import Relook
 from ledger.transfers import Request
-from lockgate.postgres import pool, throwaway
+from lockgate.connections import pool
+from lockgate.postgres import throwaway
 
 Say = Callable[[str], None]
 GOAL_S = 60.0

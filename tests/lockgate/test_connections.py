@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from lockgate.connections import Kept
+from lockgate.connections import Kept, pool
 
 
 @pytest.fixture
@@ -35,6 +35,23 @@ async def server(kept: Kept) -> int:
 async def gone(other: asyncpg.Connection, pid: int) -> None:
     while await other.fetchval("select count(*) from pg_stat_activity where pid = $1", pid):
         await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("kind", ["pool", "kept"])
+async def test_sessions_take_index_plans_and_are_not_reset(database: str, kind: str) -> None:
+    lender = await pool(database, size=2) if kind == "pool" else Kept(database)
+    async with lender.acquire() as conn:
+        assert await conn.fetchval("SHOW enable_seqscan") == "off"
+        assert await conn.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
+        assert await conn.fetchval("SHOW timezone") == "UTC"
+        assert conn.get_reset_query() == ""
+    await lender.close()
+
+
+async def test_a_pool_keeps_its_sessions(database: str) -> None:
+    lender = await pool(database, size=2)
+    assert lender.get_size() == lender.get_idle_size() == 2
+    await lender.close()
 
 
 async def test_one_is_lent_again_and_two_at_once_are_two(kept: Kept) -> None:

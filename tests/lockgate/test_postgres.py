@@ -20,7 +20,7 @@ import pytest
 
 from lockgate.config import SettingError, Settings
 from lockgate.migrate import SOURCES, MigrationError, migrate
-from lockgate.postgres import binaries, engine, pool, throwaway, with_database
+from lockgate.postgres import binaries, engine, throwaway, with_database
 
 # Another process that uses the server until it is ended.
 HOLDER = """
@@ -209,17 +209,6 @@ def test_the_next_throwaway_removes_one_whose_owner_was_killed() -> None:
 
 def test_binaries_holds_the_programs() -> None:
     assert {"psql", "pgbench", "postgres"} <= {path.name for path in binaries().iterdir()}
-
-
-async def test_the_pool_takes_index_plans_and_keeps_its_sessions(database: str) -> None:
-    connections = await pool(database, size=2)
-    async with connections:
-        async with connections.acquire() as conn:
-            assert await conn.fetchval("SHOW enable_seqscan") == "off"
-            assert await conn.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
-            assert await conn.fetchval("SHOW timezone") == "UTC"
-            assert conn.get_reset_query() == ""
-        assert connections.get_size() == 2
 
 
 async def test_each_test_has_its_own_migrated_database(database: str, server: str) -> None:
