@@ -13,54 +13,19 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final
 
-import httptools
-
 from ledger.endpoints import Reply
 from ledger.errors import TargetRefused
+from ledger.http_answer import Garbled, HttpAnswer
 from ledger.targets import Target, addresses
 
-READ: Final = 16_384
 MOST_READ: Final = 65_536  # more than any sane head; an answer's body beyond it is not ours to read
 EXCERPT: Final = 200
 LONGEST_PAUSE_S: Final = 86_400.0
-NO_HTTP: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 AGENT: Final = "Lockgate-Webhooks/1"
 
 
 class NoAnswer(ConnectionError):
     """The other side hung up before it answered."""
-
-
-class Answer:
-    """An HTTP answer as it is read. The parser calls the `on_` methods."""
-
-    def __init__(self) -> None:
-        self.parser = httptools.HttpResponseParser(self)
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
-        self.body = b""
-        self.length = 0
-        self.ended = self.keeps = False
-
-    def feed(self, some: bytes) -> None:
-        self.length += len(some)
-        self.parser.feed_data(some)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        status = self.parser.get_status_code()
-        if status >= 200:
-            self.status, self.keeps = status, self.parser.should_keep_alive()
-        else:  # an interim answer: the one that counts follows
-            self.headers = {}
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body[: 4 * EXCERPT - len(self.body)]
-
-    def on_message_complete(self) -> None:
-        self.ended = self.status is not None
 
 
 class Courier:
@@ -70,22 +35,22 @@ class Courier:
         self.target, self.private = target, private
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
-        self.answer = Answer()
+        self.answer = HttpAnswer()
 
     async def post(self, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Reply:
         """Post a body, and how that ended; a fault of the other side is a Reply too."""
         began = time.monotonic()
-        self.answer = Answer()
+        self.answer = HttpAnswer()
         error = None
         try:
             async with asyncio.timeout(timeout_s):
                 await self.exchange(self.request(headers, body))
-        except (OSError, TargetRefused, *NO_HTTP) as fault:
+        except (OSError, TargetRefused, Garbled) as fault:
             error = told(fault, timeout_s)
-        if error or not (self.answer.ended and self.answer.keeps):
+        if error or not (self.answer.whole and self.answer.keeps):
             self.close()
         latency_ms = round((time.monotonic() - began) * 1000)
-        if self.answer.status is None:
+        if not self.answer.status:
             return Reply(None, error or "the answer has no status", latency_ms)
         return Reply(self.answer.status, None, latency_ms, retry_after(self.answer.headers), excerpt(self.answer.body))
 
@@ -123,16 +88,12 @@ class Courier:
 
     async def ask(self, request: bytes) -> None:
         assert self.reader is not None and self.writer is not None
-        answer = self.answer = Answer()
+        answer = self.answer = HttpAnswer()
         self.writer.write(request)
         await self.writer.drain()
-        while not answer.ended and answer.length < MOST_READ:
-            some = await self.reader.read(READ)
-            if not some and answer.status is None:
-                raise NoAnswer("the connection was closed without an answer")
-            if not some:
-                return  # the body ends with the connection
-            answer.feed(some)
+        await answer.read(self.reader, MOST_READ)
+        if not answer.status and answer.length < MOST_READ:
+            raise NoAnswer("the connection was closed without an answer")
 
     def close(self) -> None:
         if self.writer is not None:
@@ -154,8 +115,6 @@ def told(fault: Exception, timeout_s: float) -> str:
         return f"no answer in {timeout_s:g} s"
     if isinstance(fault, ssl.SSLError):
         return f"TLS: {getattr(fault, 'verify_message', '') or fault.reason or fault}"
-    if isinstance(fault, NO_HTTP):
-        return f"the answer is no HTTP that was asked for: {fault}"
     if isinstance(fault, NoAnswer) or not isinstance(fault, OSError):
         return str(fault)
     return f"no connection: {fault.strerror or fault}"
@@ -177,7 +136,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(max(wait_s, 0.0), LONGEST_PAUSE_S)
 
 
-def excerpt(body: bytes) -> str | None:
+def excerpt(body: bytearray) -> str | None:
     """The beginning of an answer's body as one line of text."""
-    text = body.decode("utf-8", "replace")
+    text = body[: 4 * EXCERPT].decode("utf-8", "replace")
     return "".join(one if one.isprintable() else " " for one in text)[:EXCERPT].strip() or None

@@ -14,7 +14,8 @@ import msgspec
 
 from detector.contract import CONTRACT, Answers, Asked, Gift, Judged
 from ledger.circuit import Circuit
-from ledger.way import Garbled, Way
+from ledger.http_answer import Garbled
+from ledger.way import Way
 
 log = logging.getLogger(__name__)
 BATCH = 500

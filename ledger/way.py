@@ -1,58 +1,23 @@
 """HTTP/1.1 to one host over kept connections, as little as asking a scorer needs: POST JSON, read the answer.
 
-The server's own parser (httptools) reads the answers. No redirect is followed, no proxy asked, no cookie kept.
+An answer counts whole or not at all. No redirect is followed, no proxy asked, no cookie kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import httptools
+from ledger.http_answer import Garbled, HttpAnswer
 
 MOST_ANSWER = 8_000_000
 MOST_IDLE = 8
-READ = 65_536
-
-
-class Garbled(Exception):
-    """What came back is no HTTP answer, or longer than any that we would read."""
 
 
 class Gone(ConnectionError):
     """A kept connection had ended by the time it was used; nothing of an answer came."""
-
-
-@dataclass(slots=True)
-class Reply:
-    """An answer as far as it was read; the parser calls these by name."""
-
-    parser: httptools.HttpResponseParser = field(init=False)
-    status: int = 0
-    body: bytearray = field(default_factory=bytearray)
-    whole: bool = False
-    keeps: bool = False
-
-    def __post_init__(self) -> None:
-        self.parser = httptools.HttpResponseParser(self)
-
-    def on_message_begin(self) -> None:
-        if self.whole:
-            raise Garbled("more than one answer to one question")
-
-    def on_headers_complete(self) -> None:
-        # The parser knows these of the message that it is reading alone.
-        self.status, self.keeps = self.parser.get_status_code(), self.parser.should_keep_alive()
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-        if len(self.body) > MOST_ANSWER:
-            raise Garbled(f"an answer of over {MOST_ANSWER} bytes")
-
-    def on_message_complete(self) -> None:
-        self.whole = True
 
 
 @dataclass(slots=True)
@@ -62,35 +27,26 @@ class Line:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def post(self, head: bytes, body: bytes, *, kept: bool) -> Reply:
+    async def post(self, head: bytes, body: bytes, *, kept: bool) -> HttpAnswer:
         """The whole answer; it says whether the connection can be used again."""
+        answer = HttpAnswer()
         try:
             self.writer.write(head + body)
             await self.writer.drain()
+            await answer.read(self.reader, MOST_ANSWER)
         except ConnectionError as error:
-            raise Gone(str(error)) if kept else error from error
-        reply = Reply()
-        begun = False
-        while not reply.whole:
-            try:
-                read = await self.reader.read(READ)
-            except ConnectionError as error:
-                raise Gone(str(error)) if kept and not begun else error from error
-            if not read:
-                raise Gone("it was closed") if kept and not begun else Garbled("the answer ends in its middle")
-            begun = True
-            feed(reply.parser, read)
-        return reply
+            raise Gone(str(error)) if kept and not answer.length else error from error
+        if kept and not answer.length:
+            raise Gone("it was closed")
+        if answer.messages > 1:  # an interim one too: no scorer of ours sends any
+            raise Garbled("more than one answer to one question")
+        if not answer.whole:
+            cut = answer.length < MOST_ANSWER
+            raise Garbled("the answer ends in its middle" if cut else f"an answer of over {MOST_ANSWER} bytes")
+        return answer
 
     def close(self) -> None:
         self.writer.close()
-
-
-def feed(parser: httptools.HttpResponseParser, read: bytes) -> None:
-    try:
-        parser.feed_data(read)
-    except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
-        raise Garbled(f"no HTTP: {error}") from error
 
 
 class Way:
@@ -126,9 +82,9 @@ class Way:
     async def on(self, line: Line, head: bytes, body: bytes, *, kept: bool) -> tuple[int, bytes]:
         reusable = False
         try:
-            reply = await line.post(head, body, kept=kept)
-            reusable = reply.keeps
-            return reply.status, bytes(reply.body)
+            answer = await line.post(head, body, kept=kept)
+            reusable = answer.keeps
+            return answer.status, bytes(answer.body)
         finally:
             if reusable and len(self.idle) < MOST_IDLE:
                 self.idle.append(line)

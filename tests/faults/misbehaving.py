@@ -1,7 +1,7 @@
 """A process between a ledger and its scorer that misbehaves as told: `misbehaving.py SCORER_SOCKET FILE PORT`.
 
-It prints its port (0 takes a free one). FILE holds how, and may change at any time: `pass`, a status, `cut`, `hang` or
-`slow` with seconds, or one of CHANGES.
+It prints its port (0 takes a free one). FILE holds how, and may change at any time: `pass`, a status, `cut`, `upgrade`,
+`hang` or `slow` with seconds, or one of CHANGES.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ class Between(BaseHTTPRequestHandler):
             time.sleep(float(seconds or 60))
         if how in ("hang", "cut"):
             self.close_connection = True
+            return
+        if how == "upgrade":
+            self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
             return
         if how.isdigit():
             return self.answer(int(how), b'{"title": "on purpose"}')

@@ -23,6 +23,7 @@ WAYS = {
     "hang 60": "scorer_timeout",
     "slow 6": "scorer_timeout",
     "cut": "scorer_garbled",
+    "upgrade": "scorer_garbled",
     "garbage": "scorer_garbled",
     "half": "scorer_garbled",
     "nan": "scorer_garbled",

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from ledger.way import Garbled, Way
+from ledger.http_answer import Garbled
+from ledger.way import Way
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n"
+INTERIM = b"HTTP/1.1 103 Early\r\n\r\n"
+UPGRADE = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
 HANG_UP = b"<hang up>"
 LAST = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 
@@ -74,13 +77,16 @@ async def test_connections_are_kept_and_one_that_ended_meanwhile_is_replaced() -
 @pytest.mark.parametrize(
     "answer",
     [HANG_UP, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok" + HANG_UP, b"220 smtp\r\n", b"\x16\x03\x01" * 9,
-     PLAIN + PLAIN, b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 8_000_001],
-    ids=["nothing", "too short", "another protocol", "noise", "two answers", "endless"],
+     PLAIN + PLAIN, b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 8_000_001,
+     b"HTTP/1.1 200 OK\r\n\r\nok" + HANG_UP, INTERIM + PLAIN, INTERIM + HANG_UP, UPGRADE],
+    ids=["nothing", "too short", "another protocol", "noise", "two answers", "endless", "no length", "interim",
+         "interim alone", "an upgrade"],
 )  # fmt: skip
 async def test_what_is_no_whole_answer_is_none(answer: bytes) -> None:
     async with serving(lambda number: answer) as (way, _):
         with pytest.raises(Garbled):
             await way.post("/", b"{}")
+        assert way.idle == []
 
 
 async def test_a_deadline_drops_the_connection() -> None:
