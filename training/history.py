@@ -57,8 +57,8 @@ WRITTEN_AS = dict.fromkeys(("id", "sender", "recipient"), "text") | {
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`rows`: the good ones, typed, by time, then in input order. `bad`: the others, in input order, each with its number
-    over the whole input (from 1, headers not counted), its id, why, and the value."""
+    """`rows`: the good ones, typed, by time, then in input order. `bad`: the others, in input order, each with its
+    number over the whole input (from 1, headers not counted), its id, why, and the value."""
 
     rows: pl.DataFrame
     bad: pl.DataFrame
