@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detector.activity import HORIZON_US, Lookup, Shape, lookups
+from detector.activity import Lookup, Shape, lookups
 from detector.breaker import BreakerTerms
 from detector.errors import ExpressionRefused, PolicyRefused
 from detector.expressions import ColumnType, parse
@@ -20,6 +20,7 @@ from detector.limits import KEYS, Limit
 from detector.policy_fields import named, one_of, rows, span_s, unknown, whole
 from detector.policy_terms import PLAIN_REVIEW, ModelTerms, ReviewTerms, breaker_of, model_of, review_of
 from detector.rules import Checks, Rule, compiled
+from detector.track import HORIZON_US
 
 __all__ = ["DEFAULT", "IdentityTerms", "ModelTerms", "Policy", "ReviewTerms", "read"]
 
