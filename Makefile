@@ -34,7 +34,7 @@ check: $(STAMP)  ## lint, types, import rules, then the tests
 	@$(MAKE) --no-print-directory test
 
 soak: $(STAMP)  ## run only the tests that take minutes to hours
-	@$(BIN)/python -m pytest -m soak
+	@$(BIN)/python -m pytest -m soak -o faulthandler_timeout=0
 
 bench: $(STAMP)  ## measure the gate against pgbench and an empty endpoint
 	@$(BIN)/lockgate bench gate

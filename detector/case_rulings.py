@@ -25,7 +25,6 @@ from detector.policy import ReviewTerms
 from detector.store import SQL
 
 STANDING: dict[Act, str] = {"release": "released", "block": "blocked", "return": "returned"}
-DONE = {"release": "released", "block": "blocked", "return": "returned", "freeze": "froze the orgs of"}
 LABELS: dict[Act, bool] = {"release": False, "block": True}
 SOURCE = "ruling"
 # A proposal on gifts whose ledger tells no deadline does not wait for ever.

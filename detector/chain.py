@@ -11,29 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from msgspec import Struct
-
+from detector.finding import EVENTS, HEAD, LINKS, Finding, lost, of_event, of_link
 from detector.log import NOTHING, Event, Link, event_hash, link_hash
 
-What = Literal["edited", "dropped", "reordered", "inserted", "replaced", "disagrees"]
 LONGEST = 100_000  # the most events of one link: log.append takes no more
 MOST_TRIED = 4_096  # ways to put a broken link together again
 MOST_CROSSED = 1_000  # odd events that are tried at each other's places
 NO_LINK = Link(0, 0, 0, "", b"", NOTHING)
-EVENTS, LINKS, HEAD = "log.events", "log.links", "log.head"
-
-
-class Finding(Struct):
-    """What is wrong with one row: of log.events by its `seq`, `kind` and subject, of another table by its `id`."""
-
-    what: What
-    table: str
-    seq: int | None
-    kind: str | None
-    id: str | None
-    detail: str
 
 
 class Head(NamedTuple):
@@ -250,15 +236,3 @@ def reaches(link: Link, after: Link | None) -> list[int]:
 
 def between(events: Sequence[Event], first: int, last: int) -> list[Event]:
     return [event for event in events if first <= event.seq <= last]
-
-
-def of_event(what: What, event: Event, detail: str) -> Finding:
-    return Finding(what, EVENTS, event.seq, event.kind, event.subject, detail)
-
-
-def of_link(what: What, link: Link, detail: str) -> Finding:
-    return Finding(what, LINKS, None, None, str(link.id), detail)
-
-
-def lost(table: str, name: int | None) -> Finding:
-    return Finding("dropped", table, None, None, None if name is None else str(name), "it was written and is not there")

@@ -27,8 +27,8 @@ import asyncpg
 import msgspec
 from msgspec import Meta, Struct
 
-from detector.chain import EVENTS, LINKS, Finding
 from detector.errors import ProofRefused
+from detector.finding import EVENTS, LINKS, Finding
 from detector.gift import moment, stamp
 from detector.log import Link, lines, link_hash, sized
 from detector.store import SQL

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from detector.chain import Finding
 from detector.errors import PolicyMoved
+from detector.finding import Finding
 from detector.flush import Flush, Table, begin
 from detector.gift import Budget, Decision, Gift, Hit, Parties, Verdict, micros, moment
 from detector.identity_terms import LEVELS, Asks, IdentityTerms

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from detector.activity import WINDOWS_S, Shape, Source, Track
+from detector.activity import Shape, Source
 from detector.expressions import ColumnType
 from detector.gift import Gift
+from detector.track import WINDOWS_S, Track
 
 
 class Reading(NamedTuple):

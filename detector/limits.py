@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from detector.activity import Shape, Source, Track
+from detector.activity import Shape, Source
 from detector.gift import Budget, Hit, Verdict
+from detector.track import Track
 
 KEYS = ("sender", "recipient", "pair", "tier", "ip", "device")
 # The owner is the key whose row is locked and whose state holds the track; the rarer the contention, the better.

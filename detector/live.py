@@ -13,13 +13,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Protocol
 
-from detector.activity import Track
 from detector.feature_table import CONTEXTS, LARGEST, PAIR, PLAIN, TABLE, UNUSUAL
 from detector.live_context import UNKNOWN, Context
 from detector.live_facts import Said, promo, young
-from detector.live_graph import Digest, Near, Sight, graph
-from detector.live_habit import Habit
-from detector.live_labels import Label, Labels
+from detector.live_graph import Digest, Sight, graph
+from detector.live_labels import Label
+from detector.live_party import Party
 from detector.live_windows import DAY_US, HORIZON_US, WEEK_US, Columns, pair_columns, tried, windows
 
 FEW = 64  # how many events of an org come between two sweeps of what it may forget
@@ -48,69 +47,6 @@ class Given(Protocol):
 
 class Asked(Given, Said, Protocol):
     """What a look needs of a gift."""
-
-
-class Party:
-    """What one org did in 30 days and what became known of it, as sender and as recipient."""
-
-    __slots__ = (
-        "funders",
-        "habit",
-        "known_received",
-        "known_sent",
-        "mild",
-        "offered",
-        "pairs",
-        "promo",
-        "received",
-        "recipients",
-        "sent",
-        "tried",
-        "unusual",
-        "unusual_received",
-    )
-
-    def __init__(self) -> None:
-        self.sent = Track()
-        self.received = Track()
-        self.tried = Track()  # all gifts it tried, whatever was said to them
-        self.offered = Track()  # all gifts tried to it
-        self.promo = Track()  # what it was sent of promotions and free tiers
-        self.pairs: dict[str, list[int]] = {}  # recipient: times of the latest gifts to it
-        self.habit = Habit()
-        self.mild: list[int] = []  # times of gifts sent at two to three times the habit
-        self.unusual: list[int] = []  # … at three times the habit or more
-        self.unusual_received: list[int] = []
-        self.funders = Near()
-        self.recipients = Near()
-        self.known_sent = Labels()
-        self.known_received = Labels()
-
-    def expire(self, until: int) -> None:
-        """Take out of the lists that are read as they stand what is no longer inside the horizon."""
-        kept, funders, recipients = self.habit.kept, self.funders.times, self.recipients.times
-        if kept and kept[0].at <= until:
-            self.habit.forget(until)
-        if funders and funders[-1] <= until:
-            self.funders.forget(until)
-        if recipients and recipients[-1] <= until:
-            self.recipients.forget(until)
-
-    def forget(self, until: int) -> None:
-        """Drop what no reading after `until` + the horizon can reach; readings are the same with or without it."""
-        self.expire(until)
-        self.sent.forget(until)
-        self.received.forget(until)
-        self.promo.forget(until)
-        self.known_sent.forget(until)
-        self.known_received.forget(until)
-        for times in (self.mild, self.unusual, self.unusual_received):
-            del times[: bisect_right(times, until)]
-        if len(self.pairs) > 2 * len(self.sent.latest):
-            self.pairs = {party: times for party, times in self.pairs.items() if times[-1] > until}
-
-
-Memory = Party | Context
 
 
 def look(

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from detector.activity import Track
 from detector.feature_table import HORIZON_S, PAIR, WINDOWS_S
+from detector.track import Track
 
 HOUR_US, DAY_US, WEEK_US, MONTH_US = (window_s * 1_000_000 for window_s in WINDOWS_S.values())
 HORIZON_US = HORIZON_S * 1_000_000

@@ -14,10 +14,11 @@ import msgspec
 from detector.activity import PREFIX, Activity
 from detector.feature_table import CONTEXTS
 from detector.gift import Decision, Gift, Verdict
-from detector.live import Memory, Party, labels, learn, look, remember
+from detector.live import labels, learn, look, remember
 from detector.live_context import Context
 from detector.live_graph import Digest
 from detector.live_labels import Label
+from detector.live_party import Memory, Party
 from detector.model_vector import Recorded, recorded
 
 DIGEST = msgspec.json.Decoder(Digest)

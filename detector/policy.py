@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detector.activity import HORIZON_US, Lookup, Shape, lookups
+from detector.activity import Lookup, Shape, lookups
 from detector.breaker import BreakerTerms
 from detector.errors import ExpressionRefused, PolicyRefused
 from detector.expressions import ColumnType, parse
@@ -20,6 +20,7 @@ from detector.limits import KEYS, Limit
 from detector.policy_fields import named, one_of, rows, span_s, unknown, whole
 from detector.policy_terms import PLAIN_REVIEW, ModelTerms, ReviewTerms, breaker_of, model_of, review_of
 from detector.rules import Checks, Rule, compiled
+from detector.track import HORIZON_US
 
 __all__ = ["DEFAULT", "IdentityTerms", "ModelTerms", "Policy", "ReviewTerms", "read"]
 
@@ -27,6 +28,10 @@ DEFAULT = Path(__file__).parent / "policy.toml"
 LIMIT_FIELDS = {"name", "on", "window", "count", "value", "action", "description"}
 RULE_FIELDS = {"name", "when", "verdict", "description", "false_alarms"}
 POLICY_FIELDS = {"name", "description", "limit", "rule", "model", "review", "breaker", "identity"}
+EMPTY = (
+    "no limit, rule or model: an empty policy would hold every gift; write at least one [[limit]] or [[rule]], "
+    "or a [model]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,7 @@ class Policy:
 
 def read(text: str, *, generation: int = 0) -> Policy:
     """The policy in a TOML text. Raises PolicyRefused naming every fault found."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyRefused(f"not TOML: {error}") from error
+    table = toml(text)
     faults: list[str] = []
     unknown("the policy", table, POLICY_FIELDS, faults)
     limits = [limit_of(row, faults) for row in rows(table, "limit", faults)]
@@ -77,15 +79,9 @@ def read(text: str, *, generation: int = 0) -> Policy:
     review = review_of(table.get("review", {}), faults)
     breaker = breaker_of(table["breaker"], faults) if "breaker" in table else None
     identity = identity_of(rows(table, "identity", faults), faults)
-    names = [str(row.get("name")) for key in ("limit", "rule") for row in rows(table, key, [])]
-    faults += [
-        f"the name {name!r} is used twice: names must differ" for name in sorted({*names}) if names.count(name) > 1
-    ]
+    names_differ(table, faults)
     if not limits and not rules and not model:
-        faults.append(
-            "no limit, rule or model: an empty policy would hold every gift; write at least one [[limit]] or [[rule]], "
-            "or a [model]"
-        )
+        faults.append(EMPTY)
     if faults:
         raise PolicyRefused(*faults)
     return Policy(
@@ -99,6 +95,20 @@ def read(text: str, *, generation: int = 0) -> Policy:
         breaker=breaker,
         identity=identity,
     )
+
+
+def toml(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyRefused(f"not TOML: {error}") from error
+
+
+def names_differ(table: dict[str, Any], faults: list[str]) -> None:
+    """Limits and rules are told apart by their names alone."""
+    names = [str(row.get("name")) for key in ("limit", "rule") for row in rows(table, key, [])]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    faults += [f"the name {name!r} is used twice: names must differ" for name in twice]
 
 
 def limit_of(row: dict[str, Any], faults: list[str]) -> Limit | None:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import structs
 
 from detector import store
-from detector.activity import HORIZON_US, Activity
+from detector.activity import Activity
 from detector.decide import FIRST
 from detector.feature_table import HASH
 from detector.gift import Gift, Opinion, micros, moment
@@ -26,6 +26,7 @@ from detector.policy import Policy
 from detector.rebuilt import First, Rebuilt, gift_of, silence
 from detector.serving import Serving
 from detector.shelf import Shelf
+from detector.track import HORIZON_US
 
 # Going over 10,000 events takes about half a second; a party with more is a hub, which no one gift turns.
 MOST_EVENTS = 10_000

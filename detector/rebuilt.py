@@ -19,8 +19,8 @@ from detector.decide import FIRST, decide
 from detector.feature_table import HASH, IDENTITIES
 from detector.gift import Decision, Event, Gift, Opinion, micros
 from detector.lists import NONE, Lists
-from detector.live import Party
 from detector.live_facts import NAMES as FACTS
+from detector.live_party import Party
 from detector.model_vector import Recorded, relabelled
 from detector.parties import look_at
 from detector.policy import Policy

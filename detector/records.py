@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from detector.chain import Finding
+from detector.finding import Finding
 from detector.gift import stamp
 from detector.store import SQL
 

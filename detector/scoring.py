@@ -20,6 +20,7 @@ from detector.decide import FIRST, degraded
 from detector.gift import Decision, Gift, moment, stamp
 from detector.judge import Detector
 from detector.silence import silent
+from detector.sitting import Sitting
 
 ENCODE = msgspec.json.Encoder().encode
 # Fields that came later: left out, they are no part of what a gift's hash says, so that older gifts keep theirs.
@@ -64,12 +65,7 @@ class Scoring:
                 firsts = await store.first_looks(conn, [gift.id for gift in again]) if again else {}
                 await sitting.recall(conn, [gift for gift in again if gift.id in firsts], late=True)
                 strange = {name_of(gift) for gift in again if gift.id not in firsts}
-                found = []
-                for wave in sitting.waves(gifts):
-                    sitting.look(
-                        [(one, None) for one in wave if name_of(one) not in known and name_of(one) not in strange]
-                    )
-                    found += [answer(gift, known, sitting, strange) for gift in wave]
+                found = judge(gifts, known, sitting, strange)
                 answers = [bound(one, question.asked) for one, question in zip(found, questions, strict=True)]
                 await sitting.record(conn)
                 # What an earlier look held leaves its case, and comes to one anew where this look holds it.
@@ -85,7 +81,16 @@ class Scoring:
                     await transaction.rollback()
 
 
-def answer(gift: Gift, known: dict[str, Any], sitting: Any, strange: set[str]) -> Judged | None:
+def judge(gifts: Sequence[Gift], known: dict[str, Any], sitting: Sitting, strange: set[str]) -> list[Judged | None]:
+    """The answer to each gift, in order; the model looks once a wave, at those that have none yet."""
+    found: list[Judged | None] = []
+    for wave in sitting.waves(gifts):
+        sitting.look([(one, None) for one in wave if name_of(one) not in known and name_of(one) not in strange])
+        found += [answer(gift, known, sitting, strange) for gift in wave]
+    return found
+
+
+def answer(gift: Gift, known: dict[str, Any], sitting: Sitting, strange: set[str]) -> Judged | None:
     """The recorded decision where there is one for this very gift, a new one where there is none.
 
     A `strange` gift is looked at again and never was before: what no limit was asked of is held.

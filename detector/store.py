@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import asyncpg
 import msgspec
 
-from detector.activity import HORIZON_US, Activity, State, role_of
+from detector.activity import Activity, State, role_of
 from detector.feature_table import HASH
 from detector.flush import Table
 from detector.gift import WORDS, Decision, Event, Gift, Hit, micros, moment
 from detector.lists import Entry, Lists
-from detector.live import Party
 from detector.live_labels import Label
+from detector.live_party import Party
 from detector.log import Told, append
 from detector.parties import DIGEST, Past, recall, recall_label
+from detector.track import HORIZON_US
 
 SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
 HITS = msgspec.json.Decoder(list[Hit])

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from detector.activity import HORIZON_US, WINDOWS_S
 from detector.decide import FIRST, SEVERITY
 from detector.explain_shapes import Turn
 from detector.expressions import ColumnType, Node
@@ -21,6 +20,7 @@ from detector.gift import Decision, Gift, Hit, Verdict, moment, stamp
 from detector.limits import check
 from detector.nearest import Found, aim, better, nearer, nearest
 from detector.rebuilt import Rebuilt, again, of_amount
+from detector.track import HORIZON_US, WINDOWS_S
 from detector.wording import credits, span
 
 HORIZON_S = HORIZON_US // 1_000_000

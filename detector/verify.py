@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from detector import store
-from detector.chain import LONGEST, Chain, Finding, Head, behind
+from detector.chain import LONGEST, Chain, Head, behind
+from detector.finding import Finding
 from detector.log import Event, Link
 from detector.records import disagreements
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detector.chain import Finding
+    from detector.finding import Finding
     from detector.verify import Report, Step
 
 SHOWN = 100
@@ -36,7 +36,7 @@ def lines(found: Report) -> list[str]:
 def line(one: Finding) -> str:
     """A finding as one line.
 
-    >>> from detector.chain import Finding
+    >>> from detector.finding import Finding
     >>> line(Finding("edited", "log.events", 7, "case.note", "c1", "what it says does not make its hash"))
     'edited event 7 case.note of c1: what it says does not make its hash'
     """

@@ -126,17 +126,7 @@ def gift_of(
     request: Request, sender: Org, recipient: Org, available: int, slices: Sequence[Slice], now: datetime
 ) -> Gift:
     """The facts of a gift as the ledger knows them at its moment."""
-    topped: datetime | None = None
-    promo = young = 0
-    for grant, amount in slices:
-        if grant.origin == "purchase":
-            rooted = grant.rooted_at
-            if topped is None or rooted > topped:
-                topped = rooted
-            if rooted > now - YOUNG:  # a charge-back may still take them
-                young += amount
-        elif grant.origin in PROMOTIONAL:
-            promo += amount
+    topped, promo, young = origins(slices, now)
     owner = sender.owner
     return Gift(
         request.id,
@@ -160,6 +150,23 @@ def gift_of(
         recipient_domain=recipient.domain,
         ledger_hold=hold(sender, recipient),
     )
+
+
+def origins(slices: Sequence[Slice], now: datetime) -> tuple[datetime | None, int, int]:
+    """What pays for a gift: its latest purchase, how much is promotional, and how much was bought so lately that a
+    charge-back may still take it."""
+    topped: datetime | None = None
+    promo = young = 0
+    for grant, amount in slices:
+        if grant.origin == "purchase":
+            rooted = grant.rooted_at
+            if topped is None or rooted > topped:
+                topped = rooted
+            if rooted > now - YOUNG:
+                young += amount
+        elif grant.origin in PROMOTIONAL:
+            promo += amount
+    return topped, promo, young
 
 
 def hold(sender: Org, recipient: Org) -> str | None:

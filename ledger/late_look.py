@@ -14,14 +14,14 @@ from typing import Any
 
 import asyncpg
 
-from detector.contract import SYSTEM, Decision, Left, Mark, Told, Verdict, silent
+from detector.contract import SYSTEM, Decision, Left, Mark, Sitting, Told, Verdict, silent
 from ledger import events, store
 from ledger.asking import Asking, speaks
 from ledger.plan import Plan, slices_of, write
 from ledger.scorer import Hears, House
 from ledger.stops import against
 from ledger.transfers import Status
-from ledger.waiting import gift_of, parties
+from ledger.waiting import lay_before, parties
 
 BATCH = 100
 # So many in a row that nobody could judge: the rest could not be judged either.
@@ -69,23 +69,10 @@ class LateLooks:
                 found = await waiting(conn, name)
                 if found is None:
                     return False
-                transfer, orgs, slices = found
+                transfer, orgs, _ = found
                 sitting = await house.gather(conn, parties([transfer], orgs))
-                now = max(store.moment(sitting.now), transfer["created_at"])
-                gift = gift_of(transfer, slices, orgs, now)
-                await sitting.recall(conn, [gift], late=True)
-                sitting.look([(gift, None)])
-                decision = sitting.decide(gift)
-                if silent(decision.hits):
+                if not await judge(conn, sitting, *found):
                     return False
-                await sitting.record(conn)
-                stop = against(transfer, orgs, sitting.identity, now) if decision.verdict is Verdict.APPROVE else None
-                if stop:
-                    sitting.stop(decision, stop)
-                status = await step(conn, transfer, slices, decision, stop, now)
-                left_s = int((transfer["hold_until"] - now).total_seconds())
-                left = Left(name, "returned" if status is Status.RETURNED else "released", now)
-                await sitting.tell_desk(conn, left_s, [left], now, told(transfer, status))
                 await transaction.commit()
                 committed = True
                 return True
@@ -106,6 +93,26 @@ async def waiting(conn: asyncpg.Connection, name: str) -> tuple[Any, dict[str, A
     if rows[0]["hold_until"] <= max(org["now"] for org in orgs.values()):
         return None
     return rows[0], orgs, (await slices_of(conn, [name]))[name]
+
+
+async def judge(
+    conn: asyncpg.Connection, sitting: Sitting, transfer: Any, orgs: dict[str, Any], slices: list[Any]
+) -> bool:
+    """The first look that counts, and what follows from it; nothing where it came to silence again."""
+    now = max(store.moment(sitting.now), transfer["created_at"])
+    [gift] = await lay_before(sitting, conn, [transfer], {transfer["id"]: slices}, orgs, now, late=True)
+    decision = sitting.decide(gift)
+    if silent(decision.hits):
+        return False
+    await sitting.record(conn)
+    stop = against(transfer, orgs, sitting.identity, now) if decision.verdict is Verdict.APPROVE else None
+    if stop:
+        sitting.stop(decision, stop)
+    status = await step(conn, transfer, slices, decision, stop, now)
+    left_s = int((transfer["hold_until"] - now).total_seconds())
+    left = Left(gift.id, "returned" if status is Status.RETURNED else "released", now)
+    await sitting.tell_desk(conn, left_s, [left], now, told(transfer, status))
+    return True
 
 
 async def step(

@@ -21,7 +21,7 @@ from ledger.plan import Plan, write
 from ledger.scorer import Scorer
 from ledger.stops import against
 from ledger.transfers import Status
-from ledger.waiting import gather, gift_of, parties
+from ledger.waiting import gather, lay_before, parties
 
 
 class Again(NamedTuple):
@@ -95,17 +95,9 @@ class Seen:
 
 
 async def look_again(
-    conn: asyncpg.Connection,
-    scorer: Scorer,
-    gifts: Sequence[str],
-    news: str,
-    hold_s: int,
-    *,
-    stop: str | None = None,
-    at: datetime | None = None,
-    beside: Sequence[str] = (),
-    actor: str = SYSTEM,
-) -> Seen:
+    conn: asyncpg.Connection, scorer: Scorer, gifts: Sequence[str], news: str, hold_s: int, *, stop: str | None = None,
+    at: datetime | None = None, beside: Sequence[str] = (), actor: str = SYSTEM,
+) -> Seen:  # fmt: skip
     """Judge those of these gifts that wait approved, inside the caller's transaction, of which only the log may follow.
 
     `news` says what became known: the transfers' reason is `news:<news>`. With `stop`, no verdict is milder than a
@@ -121,15 +113,8 @@ async def look_again(
     sitting = await scorer.gather(conn, parties(waiting, orgs), at=at_us, later=True)
     try:
         now = max(store.moment(sitting.now), max(one["now"] for one in waiting))
-        judged = [gift_of(one, slices[one["id"]], orgs, now) for one in waiting]
-        await sitting.recall(conn, judged)
-        sitting.look([(gift, None) for gift in judged])
-        plan = Plan()
-        told = [
-            decide(plan, one, gift, slices[one["id"]], orgs, sitting, f"news:{news}", stop, now)
-            for one, gift in zip(waiting, judged, strict=True)
-        ]
-        sitting.let_go([decision for _, decision in told if decision is not None])
+        judged = await lay_before(sitting, conn, waiting, slices, orgs, now)
+        plan, found = decide(waiting, judged, slices, orgs, sitting, f"news:{news}", stop, now)
         if plan.steps:
             await sitting.record(conn)
             await write(conn, plan, hold_s)
@@ -137,20 +122,27 @@ async def look_again(
     except BaseException:
         sitting.close(committed=False)
         raise
-    return Seen([one for one, _ in told], sitting)
+    return Seen(found, sitting)
 
 
 def decide(
-    plan: Plan,
-    transfer: Any,
-    gift: Gift,
-    slices: list[Any],
-    orgs: dict[str, Any],
-    sitting: Sitting,
-    reason: str,
-    stop: str | None,
-    now: datetime,
-) -> tuple[Again, Decision | None]:
+    waiting: Sequence[Any], gifts: Sequence[Gift], slices: dict[str, list[Any]], orgs: dict[str, Any], sitting: Sitting,
+    reason: str, stop: str | None, now: datetime,
+) -> tuple[Plan, list[Again]]:  # fmt: skip
+    """What becomes of each gift. Decisions that change nothing are let go: nothing is to be recorded of them."""
+    plan = Plan()
+    told = [
+        decide_one(plan, transfer, gift, slices[gift.id], orgs, sitting, reason, stop, now)
+        for transfer, gift in zip(waiting, gifts, strict=True)
+    ]
+    sitting.let_go([decision for _, decision in told if decision is not None])
+    return plan, [again for again, _ in told]
+
+
+def decide_one(
+    plan: Plan, transfer: Any, gift: Gift, slices: list[Any], orgs: dict[str, Any], sitting: Sitting, reason: str,
+    stop: str | None, now: datetime,
+) -> tuple[Again, Decision | None]:  # fmt: skip
     """Approve leaves all as it is, hold holds, block returns; what became of it, and the decision that nobody needs."""
     decision = sitting.decide(gift)
     if decision.verdict is Verdict.BLOCK:

@@ -9,14 +9,14 @@ from typing import Any
 
 import asyncpg
 
-from detector.contract import SYSTEM, Gift, Left, Verdict
+from detector.contract import SYSTEM, Gift, Left, Sitting, Verdict
 from ledger import events, store
 from ledger.errors import Conflict, NotFound
 from ledger.plan import SECOND_LOOK, Plan, slices_of, write
 from ledger.scorer import Desk, Scorer
 from ledger.stops import against
 from ledger.transfers import OPEN, Status
-from ledger.waiting import gather, gift_of, parties
+from ledger.waiting import gather, lay_before, parties
 
 BATCH = 100
 
@@ -38,32 +38,16 @@ class Settlement:
         pending ones only those that are `ready`, where a scorer on machines of its own had to be asked first.
         """
         async with self.pool.acquire() as conn:
-            sitting = None
-            committed = False
-            transaction = conn.transaction()
+            transaction, sitting, committed = conn.transaction(), None, False
             await transaction.start()
             try:
-                if ready is None:
-                    due = await conn.fetch(store.SQL["due"], at, most, skip)
-                else:
-                    due = await conn.fetch(store.SQL["due_ready"], at, most, skip, ready)
+                due = await lock_due(conn, at, most, skip, ready)
                 if not due:
                     return 0
                 orgs, slices = await gather(conn, due)
-                judged = [one for one in due if one["status"] == Status.PENDING]
                 at_us = None if at is None else store.micros(at)
-                sitting = await self.scorer.gather(conn, parties(judged, orgs), at=at_us)
-                now = max(store.moment(sitting.now), max(one["now"] for one in due))
-                gifts = {one["id"]: gift_of(one, slices[one["id"]], orgs, now) for one in judged}
-                await sitting.recall(conn, list(gifts.values()))
-                sitting.look([(gift, None) for gift in gifts.values()])
-                plan = Plan()
-                for one in due:
-                    self.decide(plan, one, gifts.get(one["id"]), slices[one["id"]], orgs, sitting, now)
-                await sitting.record(conn)
-                await write(conn, plan, self.hold_s)
-                gone = [Left(one.id, "lapsed", now) for one in plan.steps if one.was == Status.HELD]
-                await sitting.tell_desk(conn, self.hold_s, gone, now, events.stepped(plan.steps, due, SYSTEM))
+                sitting = await self.scorer.gather(conn, parties(pending(due), orgs), at=at_us)
+                await self.take(conn, due, slices, orgs, sitting)
                 await transaction.commit()
                 committed = True
                 return len(due)
@@ -72,6 +56,21 @@ class Settlement:
                     sitting.close(committed=committed)
                 if not committed and not conn.is_closed():
                     await transaction.rollback()
+
+    async def take(
+        self, conn: asyncpg.Connection, due: Sequence[Any], slices: dict[str, list[Any]], orgs: dict[str, Any],
+        sitting: Sitting,
+    ) -> None:  # fmt: skip
+        """Second looks at what is pending; then settle, hold or return all that is due, and tell of it."""
+        now = max(store.moment(sitting.now), max(one["now"] for one in due))
+        gifts = {gift.id: gift for gift in await lay_before(sitting, conn, pending(due), slices, orgs, now)}
+        plan = Plan()
+        for one in due:
+            self.decide(plan, one, gifts.get(one["id"]), slices[one["id"]], orgs, sitting, now)
+        await sitting.record(conn)
+        await write(conn, plan, self.hold_s)
+        gone = [Left(one.id, "lapsed", now) for one in plan.steps if one.was == Status.HELD]
+        await sitting.tell_desk(conn, self.hold_s, gone, now, events.stepped(plan.steps, due, SYSTEM))
 
     def decide(
         self,
@@ -95,6 +94,19 @@ class Settlement:
         if decision.verdict is Verdict.APPROVE:
             sitting.stop(decision, stop)
         return plan.hold(transfer, decision, now)
+
+
+async def lock_due(
+    conn: asyncpg.Connection, at: datetime | None, most: int, skip: int, ready: Sequence[str] | None
+) -> list[Any]:
+    if ready is None:
+        return list(await conn.fetch(store.SQL["due"], at, most, skip))
+    return list(await conn.fetch(store.SQL["due_ready"], at, most, skip, ready))
+
+
+def pending(due: Sequence[Any]) -> list[Any]:
+    """Those that are to be judged; of what is held, the hold ran out."""
+    return [one for one in due if one["status"] == Status.PENDING]
 
 
 async def cancel(pool: asyncpg.Pool, desk: Desk, sender: str, transfer_id: str) -> asyncpg.Record:

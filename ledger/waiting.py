@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from detector.contract import Gift, Parties
+from detector.contract import Gift, Parties, Sitting
 from ledger import store
 from ledger.decide import PROMOTIONAL, YOUNG
 from ledger.plan import slices_of
@@ -26,6 +26,17 @@ def parties(transfers: Iterable[Any], orgs: dict[str, Any]) -> list[Parties]:
         Parties(one["sender"], one["recipient"], one["ip"], one["device"], orgs[one["sender"]]["tier"])
         for one in transfers
     ]
+
+
+async def lay_before(
+    sitting: Sitting, conn: asyncpg.Connection, transfers: Sequence[Any], slices: dict[str, list[Any]],
+    orgs: dict[str, Any], now: datetime, *, late: bool = False,
+) -> list[Gift]:  # fmt: skip
+    """The gifts as they stand now, which the sitting may decide from here on: it has read what their looks build on."""
+    gifts = [gift_of(one, slices[one["id"]], orgs, now) for one in transfers]
+    await sitting.recall(conn, gifts, late=late)
+    sitting.look([(gift, None) for gift in gifts])
+    return gifts
 
 
 def gift_of(transfer: Any, slices: Sequence[Any], orgs: dict[str, Any], now: datetime) -> Gift:

@@ -128,8 +128,3 @@ def open_parcel(content: bytes) -> Files:
     if len(files := dict(pairs)) != len(pairs):
         raise ArtifactRefused("unexpected", "the parcel holds a name twice")
     return vet(files)
-
-
-def unpack(content: bytes, directory: Path) -> None:
-    """Lay a parcel's files out as a new directory."""
-    lay(open_parcel(content), directory)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from training.split import Bools, Floats
 
 Ints = NDArray[np.int64]
-Metric = Callable[[Bools, Floats], float]
 
 ALERTS = (0.005, 0.01)
 SENDERS_A_DAY = 100
@@ -114,15 +113,6 @@ def remaining(at_us: Ints, sender: pl.Series, fraud_sender: pl.Series, known_us:
     first = gifts.join(frauds, on="sender", how="left", maintain_order="left")
     left: Bools = (first["known"].is_null() | (first["known"] > first["day"])).to_numpy()
     return left
-
-
-def bootstrap(
-    metric: Metric, fraud: Bools, score: Floats, *, seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """The 95 % interval of a metric over gifts drawn again with replacement; NaN where there is no figure."""
-    ones = np.ones(len(score))
-    judged = Judged(fraud, score, ones.astype(np.int64), ones)
-    return intervals({"it": lambda one: metric(one.fraud, one.score)}, judged, seed=seed, resamples=resamples)["it"]
 
 
 def intervals(

@@ -56,21 +56,9 @@ WRITTEN_AS = dict.fromkeys(("id", "sender", "recipient"), "text") | {
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
-    """One refused row: its number over the whole input (from 1, headers not counted), why, and the value."""
-
-    row: int
-    id: str | None
-    reason: str
-    value: str
-
-    def __str__(self) -> str:
-        return f"row {self.row} (id {self.id!r}): {self.reason}: {REASONS[self.reason]}; found {self.value!r}"
-
-
-@dataclass(frozen=True, slots=True)
 class History:
-    """`rows`: the good ones, typed, by time, then in input order. `bad`: the others, in input order."""
+    """`rows`: the good ones, typed, by time, then in input order. `bad`: the others, in input order, each with its
+    number over the whole input (from 1, headers not counted), its id, why, and the value."""
 
     rows: pl.DataFrame
     bad: pl.DataFrame
@@ -79,9 +67,6 @@ class History:
         """How many bad rows each reason has: only reasons that occur, in order of precedence."""
         counts = dict(self.bad["reason"].value_counts().iter_rows())
         return {reason: counts[reason] for reason in REASONS if reason in counts}
-
-    def bad_rows(self, first: int | None = None) -> list[BadRow]:
-        return [BadRow(*row) for row in self.bad.slice(0, first).iter_rows()]
 
 
 @dataclass(frozen=True, slots=True)

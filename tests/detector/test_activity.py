@@ -9,10 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from detector import policy
-from detector.activity import HORIZON_US, WINDOWS_S, Activity, Shape, State, Track
+from detector.activity import Activity, Shape, State
 from detector.decide import decide
 from detector.features import FEATURES
 from detector.gift import Event, Gift
+from detector.track import HORIZON_US, WINDOWS_S, Track
 from tests.support import HOUR_US, SECOND_US, event, examples, gift, remember, rule
 
 WINDOWS = [seconds * SECOND_US for seconds in WINDOWS_S.values()]

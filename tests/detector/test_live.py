@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from detector.feature_table import CONTEXTS, CROWD, FAR, HABIT, LARGEST, NEAR, TABLE
 from detector.gift import Gift
-from detector.live import HORIZON_US, PRIMITIVES, Label, Party, learn, look, remember
+from detector.live import HORIZON_US, PRIMITIVES, Label, learn, look, remember
 from detector.live_context import Context
 from detector.live_facts import NAMES as FACTS
 from detector.live_facts import facts
 from detector.live_graph import Digest
+from detector.live_party import Party
 from tests.support import HOUR_US, SECOND_US, examples
 from training.features import features
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detector import log
-from detector.chain import Finding
+from detector.finding import Finding
 from detector.log import Told
 from detector.verify_cli import line
 from lockgate import cli

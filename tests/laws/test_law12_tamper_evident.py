@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from detector import log
-from detector.chain import Finding
+from detector.finding import Finding
 from detector.log import Event, Told, event_hash
 from detector.verify import verify, walk
 from lockgate.postgres import with_database

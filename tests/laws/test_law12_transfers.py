@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from detector.chain import Finding
+from detector.finding import Finding
 from detector.verify import verify
 from ledger import records
 from tests.support import CREDIT, MEDIUM, REVIEWED, ROOT, House, open_door, rule, seat

@@ -78,7 +78,7 @@ def test_rows_that_the_application_would_refuse_are_bad_rows() -> None:
 
     assert found.rows["id"].to_list() == ["fine", "blank"]
     assert found.rows.select("ip", "device").rows() == [("10.0.0.1", None), (None, None)]
-    assert [(bad.id, bad.reason) for bad in found.bad_rows()] == [
+    assert found.bad.select("id", "reason").rows() == [
         ("old", "unplayable_at"),
         ("late", "unplayable_at"),
         ("large", "amount_too_large"),

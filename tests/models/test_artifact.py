@@ -79,7 +79,7 @@ def test_what_was_written_loads_to_the_same_scores(directory: Path, model: Any, 
 def test_the_same_content_makes_the_same_bytes(content: artifact.Content, directory: Path, tmp_path: Path) -> None:
     artifact.write(tmp_path / "again", content)
     assert files.pack(tmp_path / "again") == files.pack(directory)
-    files.unpack(files.pack(directory), tmp_path / "unpacked")
+    files.lay(files.open_parcel(files.pack(directory)), tmp_path / "unpacked")
     assert files.pack(tmp_path / "unpacked") == files.pack(directory)
 
 
@@ -306,7 +306,7 @@ def test_what_is_too_large_is_refused(directory: Path, monkeypatch: pytest.Monke
 def test_a_parcel_cannot_write_elsewhere(directory: Path, tmp_path: Path, name: str) -> None:
     parcel = files.PARCEL + msgspec.msgpack.encode([*files.collect(directory).items(), (name, b"evil")])
     with pytest.raises(ArtifactRefused) as fault:
-        files.unpack(parcel, tmp_path / "new")
+        files.lay(files.open_parcel(parcel), tmp_path / "new")
     assert fault.value.reason == "unexpected"
     assert not (tmp_path / "new").exists()
 

@@ -63,9 +63,10 @@ def test_the_interval_holds_the_figure_and_comes_again() -> None:
     chance = np.random.default_rng(1)
     fraud = chance.random(800) < 0.1
     score = fraud + chance.normal(size=800)
-    low, high = evaluate.bootstrap(evaluate.roc_auc, fraud, score, resamples=60)
-    assert low < evaluate.roc_auc(fraud, score) < high
-    assert (low, high) == evaluate.bootstrap(evaluate.roc_auc, fraud, score, resamples=60)
+    judged = Judged(fraud, score, np.ones(800, np.int64), np.ones(800))
+    found = evaluate.figures(judged, resamples=60)["roc_auc"]
+    assert found["low"] < evaluate.roc_auc(fraud, score) == found["value"] < found["high"]
+    assert found == evaluate.figures(judged, resamples=60)["roc_auc"]
 
 
 def test_weeks_are_counted_apart() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from training import history, history_columns
 from training.errors import HistoryRefused, TrainingError
-from training.history import REASONS, BadRow, read
+from training.history import REASONS, read
 
 MAY = Path(__file__).parents[2].parent / "shared" / "data" / "payments-2018-05.parquet"
 HEADER = "id,at,sender,recipient,amount"
@@ -37,9 +37,9 @@ def parquet_history(tmp_path: Path, name: str = "h.parquet", **columns: object) 
 def only_fault(path: Path) -> tuple[str, str]:
     read_back = read(path)
     assert read_back.rows.is_empty()
-    [bad] = read_back.bad_rows()
-    assert bad.row == 1
-    return bad.reason, bad.value
+    [(row, _, reason, value)] = read_back.bad.rows()
+    assert row == 1
+    return reason, value
 
 
 # Every bad reason
@@ -182,10 +182,7 @@ def test_of_good_rows_that_share_an_id_the_first_stays(tmp_path: Path) -> None:
     lines = [f"g1,{AT},ann,bob,0", f"g1,{AT},ann,bob,1", f"g1,{AT},ann,bob,2", f"g2,{AT},ann,bob,3"]
     read_back = read(csv_history(tmp_path, *lines))
     assert read_back.rows["amount"].to_list() == [1, 3]
-    assert read_back.bad_rows() == [
-        BadRow(1, "g1", "nonpositive_amount", "0"),
-        BadRow(3, "g1", "duplicate_id", "g1"),
-    ]
+    assert read_back.bad.rows() == [(1, "g1", "nonpositive_amount", "0"), (3, "g1", "duplicate_id", "g1")]
 
 
 # Times, amounts and labels that are good
@@ -285,7 +282,6 @@ def test_good_and_bad_rows_are_parted_counted_and_ordered(tmp_path: Path) -> Non
     assert read_back.bad.select("row", "id").rows() == [(2, "b"), (4, "d"), (6, None), (7, "f")]
     assert read_back.bad_counts() == {"ragged_line": 2, "fractional_amount": 2}
     assert list(read_back.bad_counts()) == ["ragged_line", "fractional_amount"]
-    assert [bad.row for bad in read_back.bad_rows(first=3)] == [2, 4, 6]
 
 
 def test_types_and_column_order_are_the_contract_s(tmp_path: Path) -> None:
@@ -453,7 +449,7 @@ def test_good_rows_come_back_as_written(
     frame.write_csv(folder / "h.csv", quote_style=quoted)
     for name in ("h.parquet", "h.csv"):
         read_back = read(folder / name)
-        assert read_back.bad_rows() == []
+        assert read_back.bad.is_empty()
         assert read_back.rows.equals(frame.sort("at", maintain_order=True))
 
 

@@ -1,4 +1,4 @@
-"""What is read, for ever: the queue, the case in hand, the clock; and how it is shown.
+"""What is read, for ever: the queue, and the case in hand.
 
 Law: nothing here blocks. Three threads at most ask the service: for the queue, for the case in hand, and to act.
 """
@@ -7,25 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
-
-from rich.text import Text
-from textual.app import App, ComposeResult, SystemCommand
-from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
-from textual.widgets import Input, Static
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from detector.case_shapes import CaseFile, CasePage
-from detector.review.desk import Desk, Me
+from detector.review.desk import Desk
 from detector.review.errors import Conflict, NotAllowed, NotThere, ReviewError, Usage
 from detector.review.filters import Filters
-from detector.review.terminal import keys, looks
 from detector.review.terminal.aside import aside
-from detector.review.terminal.case_view import EXPLAINED, SECTIONS, CaseView
-from detector.review.terminal.queue import QueueList
-from detector.review.terminal.rows import heading
-from detector.review.told import Ink, parsed
+from detector.review.terminal.case_view import EXPLAINED, SECTIONS
+from detector.review.terminal.showing import Showing
+from detector.review.told import parsed
 
 PAGE = 200
 REFRESH_S = 5.0
@@ -35,47 +27,18 @@ RETRY_S = (1, 2, 4, 8, 15)
 REST_S = 0.08
 
 
-class Reading(App[None]):
-    """The widgets, what keeps them fresh, and how they look. `desk` is the analyst's way to the service."""
-
-    TITLE = "Lockgate review"
-    CSS = looks.CSS
-    ENABLE_COMMAND_PALETTE = False
+class Reading(Showing):
+    """Keeps what is shown fresh. `desk` is the analyst's way to the service."""
 
     def __init__(self, desk: Desk, look: str = "lockgate-dark", wanted: Filters | None = None) -> None:
-        super().__init__()
-        for theme in looks.THEMES:
-            self.register_theme(theme)
-        self.top, self.heading, self.message, self.keys = (
-            Static(id=name) for name in ("top", "heading", "said", "keys")
-        )
-        self.queue, self.view = QueueList(), CaseView()
+        super().__init__(look)
         self.desk = desk
-        self.look = self.theme = look
-        self.me: Me | None = None
         self.filters = wanted or Filters()
-        self.counts = (0, 0)
-        self.ahead = timedelta(0)
-        self.fault: str | None = None
-        self.read_at: datetime | None = None
-        self.again_at = 0.0
         self.hurry, self.turned = asyncio.Event(), asyncio.Event()
         self.whole = self.further = False
         self.acting = False
-        self.said, self.said_of_fault = "", False
         # What was asked for of a case that is still being read.
         self.pending: tuple[str, Callable[[], None]] | None = None
-
-    def compose(self) -> ComposeResult:
-        yield self.top
-        with Horizontal(id="columns"):
-            with Vertical(id="left"):
-                yield self.heading
-                yield self.queue
-            yield self.view
-        yield Input(id="find", placeholder="sender:acme min:500 older:2h rule:shared_ip kind:sample mine …")
-        yield self.message
-        yield self.keys
 
     def on_mount(self) -> None:
         self.ink_all()
@@ -84,8 +47,6 @@ class Reading(App[None]):
         self.set_interval(1, self.tick)
         self.run_worker(self.keep_queue(), group="queue")
         self.run_worker(self.keep_case(), group="case")
-
-    # --- reading, for ever ---
 
     async def keep_queue(self) -> None:
         """Read the queue every few seconds, at once when asked to; while the service is silent, less and less often."""
@@ -197,68 +158,3 @@ class Reading(App[None]):
         if pending is not None and pending[0] == file.case.id and len(self.screen_stack) == 1:
             self.say("", "soft")
             pending[1]()
-
-    # --- the clock and the looks ---
-
-    @property
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-    @property
-    def ink(self) -> Ink:
-        return looks.LOOKS[self.look]
-
-    def tick(self) -> None:
-        now = self.now
-        self.queue.tick(now)
-        self.view.tick(now)
-        self.draw_top()
-
-    def ink_all(self) -> None:
-        self.view.ink = self.ink
-        self.queue.put_on(self.ink)
-        self.view.draw()
-        self.draw_top()
-        self.draw_keys()
-
-    def on_resize(self) -> None:
-        width, height = self.size
-        self.query_one("#left").styles.width = max(30, min(62, round(width * 0.38)))
-        self.screen_stack[0].set_class(height < 30, "short")
-        self.call_after_refresh(self.draw_keys)
-
-    def draw_top(self) -> None:
-        ink, width = self.ink, max(20, self.size.width - 2)
-        who = f"{self.me.name} · {self.me.role}" if self.me else ""
-        line = Text("▌▐ ", ink.accent).append("Lockgate review", f"bold {ink.ink}").append(f"  {who}", ink.soft)
-        open_, claimed = self.counts
-        end = Text(f"{open_:,} open · {claimed:,} claimed  " if self.read_at else "", ink.ink)
-        if self.fault is None:
-            end.append("● ", ink.good).append(f"{self.now:%H:%M:%S}", ink.soft)
-        else:
-            wait = max(0, round(self.again_at - time.monotonic()))
-            end.append("○ ", ink.bad).append(f"silent, again in {wait}s", ink.bad)
-        line.truncate(max(0, width - end.cell_len - 1), overflow="ellipsis", pad=True)
-        self.top.update(line.append(" ").append_text(end), layout=False)
-        # What an act came to is not hidden by the silence: the line above tells of that too.
-        if self.fault is not None and (self.said_of_fault or not self.said):
-            self.say(self.fault, "bad")
-            self.said_of_fault = True
-        elif self.fault is None and self.said_of_fault:
-            self.say("", "soft")
-
-    def draw_keys(self) -> None:
-        may = self.me.may if self.me else (lambda scope: scope == "cases:read")
-        self.keys.update(keys.bottom(self.size.width, may, self.ink), layout=False)
-        self.heading.update(heading(max(10, self.queue.size.width), self.ink))
-
-    def say(self, words: str, tone: str = "good") -> None:
-        """One message above the keys; it stays until the next."""
-        self.said, self.said_of_fault = words, False
-        self.message.update(Text(words, getattr(self.ink, tone)))
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return {"line": "#25403f"}
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        return ()
