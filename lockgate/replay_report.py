@@ -65,15 +65,10 @@ class Tally:
 
 
 def summary(
-    history: History,
-    tally: Tally,
-    endings: Sequence[dict[str, Any]],
-    sums: dict[str, Any],
-    seconds: dict[str, float],
+    history: History, tally: Tally, endings: Sequence[dict[str, Any]], sums: dict[str, Any], seconds: dict[str, float]
 ) -> dict[str, Any]:
     """The whole report as one object; `faults` says what, if anything, makes the replay a failure."""
     bad = Counter(history.bad["reason"].to_list())
-    count = {status: sum(one["transfers"] for one in endings if one["status"] == status) for status in Status}
     playing = sum(seconds.get(part, 0.0) for part in ("gate", "settle", "tally"))
     found = {
         "gifts": tally.gifts,
@@ -84,13 +79,7 @@ def summary(
         "reasons": dict(ranked(tally.reasons)),
         "answers": dict(sorted(tally.answers.items())),
         "fraud": frauds_of(tally, endings) if tally.labelled else None,
-        "settled": count[Status.SETTLED],
-        "returned": count[Status.RETURNED],
-        "blocked": count[Status.BLOCKED],
-        "refused": tally.gifts - sum(count.values()),
-        "refused_reasons": dict(ranked(tally.refused)),
-        "open": sum(count[status] for status in OPEN),
-        "endings": list(endings),
+        **ends_of(tally, endings),
         "reconciled": bool(sums["balanced"]),
         "reconciliation": {name: value for name, value in sums.items() if name != "balanced"},
         "gifts_per_s": rate(tally.gifts, seconds.get("gate", 0.0)),
@@ -98,6 +87,20 @@ def summary(
         "seconds": {part: round(spent, 3) for part, spent in seconds.items()},
     }
     return {**found, "faults": faults_of(found, history.rows.height, tally)}
+
+
+def ends_of(tally: Tally, endings: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What became of the gifts. A refused one has no transfer."""
+    count = {status: sum(one["transfers"] for one in endings if one["status"] == status) for status in Status}
+    return {
+        "settled": count[Status.SETTLED],
+        "returned": count[Status.RETURNED],
+        "blocked": count[Status.BLOCKED],
+        "refused": tally.gifts - sum(count.values()),
+        "refused_reasons": dict(ranked(tally.refused)),
+        "open": sum(count[status] for status in OPEN),
+        "endings": list(endings),
+    }
 
 
 def frauds_of(tally: Tally, endings: Iterable[dict[str, Any]]) -> dict[str, Any]:

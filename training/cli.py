@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from detector.cli import Session
+    from training.lesson import Step, Wish
 
 Histories = Annotated[
     list[str] | None,
@@ -52,13 +54,7 @@ def train(
     """Learn a model from a history, or from PostgreSQL, as of a day, and write it with its card as models/NAME."""
     began = time.monotonic()
     with mended("train"), progress(quiet or as_json or nightly) as step:
-        if (nightly and (history or out)) or (promote and not nightly) or not (nightly or out):
-            raise TrainingError(
-                "give --out NAME; or --nightly, which names its model by the day, takes its history from PostgreSQL, "
-                "and alone knows --promote"
-            )
-        from training.engine import engine
-        from training.jobs import gathered, learn
+        refuse(history, out, nightly, promote)
         from training.lesson import Wish
 
         now = moment(as_of, "--as-of") if as_of else datetime.now(UTC)
@@ -71,40 +67,60 @@ def train(
             missed_cost=missed_cost,
             max_age_s=max_age * 86_400,
         )
-
-        def written(rows: pl.DataFrame, directory: Path) -> dict[str, Any]:
-            # The engine is chosen in the thread that uses it: joblib keeps it a thread's own.
-            with engine(where):
-                return learn(rows, directory, wish, cache, step, leave_one_out)
-
+        learn = partial(learned, where=where, wish=wish, cache=cache, step=step, leave_one_out=leave_one_out)
         if nightly:
-            return by_night(ctx, now, written, promote, key, as_json)
+            return by_night(ctx, now, learn, promote, key, as_json)
         directory = model_path(out or "")
         if directory.exists():
             raise TrainingError(f"{directory} is there already: name another model, or remove it")
-        step("reading the history", 0.02)
-        shape = written(gathered(history) if history else from_database(ctx), directory)
+        shape = learn(rows_of(ctx, history, step), directory)
     seconds = round(time.monotonic() - began, 2)
     report({**shape, "seconds": seconds}, as_json, f"{shape['card']}\n{directory}: made in {seconds} s")
 
 
-def by_night(ctx: typer.Context, now: datetime, written: Any, promote: bool, key: str | None, as_json: bool) -> None:
+def refuse(history: list[str] | None, out: str | None, nightly: bool, promote: bool) -> None:
+    if (nightly and (history or out)) or (promote and not nightly) or not (nightly or out):
+        raise TrainingError(
+            "give --out NAME; or --nightly, which names its model by the day, takes its history from PostgreSQL, "
+            "and alone knows --promote"
+        )
+
+
+def learned(
+    rows: pl.DataFrame, directory: Path, where: str, wish: Wish, cache: Path, step: Step, leave_one_out: bool
+) -> dict[str, Any]:
+    """What `jobs.learn` tells of the model that it wrote, working where it was told to."""
+    from training.engine import engine
+    from training.jobs import learn
+
+    # The engine is chosen in the thread that uses it: joblib keeps it a thread's own.
+    with engine(where):
+        return learn(rows, directory, wish, cache, step, leave_one_out)
+
+
+def by_night(ctx: typer.Context, now: datetime, learn: Any, promote: bool, key: str | None, as_json: bool) -> None:
     """One night, a line on standard error a stage. Exit status 2: the gates refused; 3: another night is at work."""
     from training.nightly import night
 
     def say(line: str) -> None:
         typer.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} lockgate nightly: {line}", err=True)
 
-    found = session(ctx)(lambda conn: night(conn, now, Path("models"), written, say, promote, key))
+    found = session(ctx)(lambda conn: night(conn, now, Path("models"), learn, say, promote, key))
     shape = {"status": found.status, "name": found.name, "sha256": found.sha256, "gates": dict(found.gates)}
     report(shape | {"ruled": found.ruled}, as_json, f"{found.name}: {found.status}")
     raise typer.Exit(found.exit_status)
 
 
-def from_database(ctx: typer.Context) -> pl.DataFrame:
-    from training.recorded import recorded
+def rows_of(ctx: typer.Context, history: list[str] | None, step: Step) -> pl.DataFrame:
+    """The gifts of the history files, or those that PostgreSQL has where none is given."""
+    step("reading the history", 0.02)
+    if not history:
+        from training.recorded import recorded
 
-    return session(ctx)(recorded)
+        return session(ctx)(recorded)
+    from training.jobs import gathered
+
+    return gathered(history)
 
 
 def session(ctx: typer.Context) -> Session:

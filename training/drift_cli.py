@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from training.errors import TrainingError
-from training.terminal import CACHE, AsJson, Cache, Quiet, mended, model_path, moment, progress
+from training.terminal import CACHE, AsJson, Cache, Quiet, mended, model_path, moment, progress, report
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,25 +45,28 @@ def drift(
     """
     with mended("drift"), progress(quiet or as_json) as step:
         now = datetime.now(UTC)
-        last = moment(end, "--to") if end else now
-        first = moment(start, "--from") if start else last - timedelta(days=days)
-        if first >= last:
-            raise TrainingError(f"from {first.isoformat()} to {last.isoformat()} is no time: let --to be after --from")
+        first, last = span_of(start, end, days, now)
         judge = playing(ctx) if model == CHAMPION else named(model)
         step("reading the gifts", 0.2)
         gifts, without = from_history(history, first, last, cache) if history else live(ctx, first, last)
-        if not gifts.height and without:
-            raise TrainingError(f"all {without:,} gifts of that time were judged without a model: nothing to compare")
         step("comparing", 0.6)
         found = compared(judge, gifts)
         if figure:
             draw(figure, judge, found)
     shape = told(judge, found, gifts.height, without, (first, last), now)
     if as_json:
-        typer.echo(json.dumps(shape, indent=2))
+        report(shape, True, "")
     else:
         shown(shape, found)
     raise typer.Exit(ALARM if shape["alarms"] else 0)
+
+
+def span_of(start: str | None, end: str | None, days: int, now: datetime) -> tuple[datetime, datetime]:
+    last = moment(end, "--to") if end else now
+    first = moment(start, "--from") if start else last - timedelta(days=days)
+    if first >= last:
+        raise TrainingError(f"from {first.isoformat()} to {last.isoformat()} is no time: let --to be after --from")
+    return first, last
 
 
 def named(name: str) -> Model:
@@ -93,10 +95,13 @@ def playing(ctx: typer.Context) -> Model:
 
 
 def live(ctx: typer.Context, first: datetime, last: datetime) -> tuple[pl.DataFrame, int]:
+    """`at` and the features of the gifts judged in that time, and how many were judged without a model."""
     from training.recorded import features_seen
 
-    found: tuple[pl.DataFrame, int] = ctx.obj(lambda conn: features_seen(conn, first, last))
-    return found
+    gifts, without = ctx.obj(lambda conn: features_seen(conn, first, last))
+    if not gifts.height and without:
+        raise TrainingError(f"all {without:,} gifts of that time were judged without a model: nothing to compare")
+    return gifts, without
 
 
 def from_history(sources: Sequence[str], first: datetime, last: datetime, cache: Path) -> tuple[pl.DataFrame, int]:

@@ -25,7 +25,8 @@ from detector.feature_table import (
 )
 from training import kernels_graph, kernels_habit, kernels_labels
 from training.engine import at_once
-from training.kernels import ALL, I64, SECOND, Bools, blank, grouped, neighbours, pairs, windows
+from training.kernels import ALL, I64, SECOND, Bools, Links, blank, grouped, neighbours, pairs, taken, windows
+from training.kernels_labels import Labels
 from training.numbers import NEVER, Columns, Source
 
 THREADS = 2
@@ -33,7 +34,6 @@ THREADS = 2
 # What names an aggregate in the table: source, aggregate, window, bounds.
 Key = tuple[str | None, str | None, int | None, tuple[int, int] | None]
 Aggregates = Iterator[tuple[Key, I64]]
-Links = tuple[I64, I64]
 PARTIES = ("sender", "sender_received", "recipient", "recipient_sent")
 TRIED = ("sender_tried", "recipient_tried")
 
@@ -42,7 +42,7 @@ def aggregates(history: Columns) -> dict[Key, I64]:
     """All aggregates that the history's columns allow, by the key that names them in the table."""
     links = links_of(history.sources["sender"], history.recipient, history.orgs, history.taught)
     families: list[Callable[[], Aggregates]] = [
-        partial(of_graph, history, links[0]),
+        partial(of_graph, history, links.before),
         partial(of_clean_habit, history),
         *(partial(of_activity, history, source, links) for source in PARTIES),
         partial(of_habit, history),
@@ -73,16 +73,13 @@ def spans_of(windows_s: dict[str, int]) -> I64:
 
 def links_of(source: Source, other: I64, others: int, taught: Bools) -> Links:
     """For each gift, the one before and the one after it of the same key and other party."""
-    links: Links = neighbours(source.asking.start, source.asking.rows, other, others, taught)
-    return links
+    return neighbours(source.asking, other, others, taught)
 
 
 def windowed(history: Columns, source: Source, amount: I64, links: Links, windows_s: dict[str, int], most: int) -> I64:
     """Count, sum and distinct others in each window, then the gap within the longest."""
     out = blank(3 * len(windows_s) + 1, len(history.at))
-    asking, events = source.asking, source.events
-    grouping = (asking.start, asking.rows, events.start, events.rows)
-    windows(*grouping, history.at, amount, *links, spans_of(windows_s), most, out)
+    windows(source.asking, source.events, history.at, amount, links, spans_of(windows_s), most, out)
     return out
 
 
@@ -120,9 +117,7 @@ def of_context(history: Columns, name: str) -> Aggregates:
         out = windowed(history, source, history.amount, links, CONTEXT_WINDOWS_S, CROWD)
         yield from keyed(name, words_of(CONTEXT_WINDOWS_S, others), out)
     if history.labelled:
-        out = labels_of(history, source, by_label(history), np.zeros_like(history.at), CROWD)
-        words = [(word, window_s) for window_s in LABEL_WINDOWS_S.values() for word in ("labels", "frauds")]
-        yield from keyed(name, words, out[: len(words)])
+        yield from of_labels(history, name, labels_of(history, source, by_label(history)), CROWD)
 
 
 def of_graph(history: Columns, before: I64) -> Aggregates:
@@ -139,11 +134,9 @@ def of_graph(history: Columns, before: I64) -> Aggregates:
 
 def habits(history: Columns, labelled: bool) -> I64:
     source = history.sources["sender"]
-    asking, events = source.asking, source.events
     out = blank(len(kernels_habit.WORDS), len(history.at))
-    grouping = (asking.start, asking.rows, events.start, events.rows)
     told = (history.label_at, history.fraud, labelled)
-    kernels_habit.habits(*grouping, history.at, history.amount, *told, out)
+    kernels_habit.habits(source.asking, source.events, history.at, history.amount, *told, out)
     return out
 
 
@@ -152,14 +145,12 @@ def of_habit(history: Columns) -> Aggregates:
     yield from keyed("sender_habit", [(word, HORIZON_S) for word in kernels_habit.WORDS], out)
     for row in TABLE.values():
         if row.source and row.window_s and row.bounds:
-            asking, events = history.sources[row.source].asking, history.sources[row.source].events
-            grouping = (asking.start, asking.rows, events.start, events.rows)
-            mark = blank(1, len(history.at))
+            source, mark = history.sources[row.source], blank(1, len(history.at))
+            grouping = (source.asking, source.events)
             kernels_habit.marked(*grouping, history.at, out[-1], *row.bounds, row.window_s * SECOND, mark)
             yield (row.source, row.aggregate, row.window_s, row.bounds), mark[0]
-    asking, events = history.sources["sender"].asking, history.sources["sender"].events
-    hours = blank(1, len(history.at))
-    kernels_habit.same_hours(asking.start, asking.rows, events.start, events.rows, history.at, hours)
+    source, hours = history.sources["sender"], blank(1, len(history.at))
+    kernels_habit.same_hours(source.asking, source.events, history.at, hours)
     yield from keyed("sender", [("same_hour", HORIZON_S)], hours)
 
 
@@ -170,10 +161,10 @@ def of_clean_habit(history: Columns) -> Aggregates:
     yield from keyed("sender_clean", [(word, HORIZON_S) for word in kernels_habit.WORDS], out)
     if history.labelled:
         known, excess = by_label(history), out[-1] * history.taught
-        words = [(word, window_s) for window_s in LABEL_WINDOWS_S.values() for word in ("labels", "frauds")]
-        words += [(word, 2 * HORIZON_S if word == "good_age_s" else HORIZON_S) for word in kernels_labels.WORDS]
         for source in PARTIES:
-            yield from keyed(source, words, labels_of(history, history.sources[source], known, excess, ALL))
+            labels = labels_of(history, history.sources[source], known)
+            yield from of_labels(history, source, labels, ALL)
+            yield from of_streaks(history, source, labels, excess)
 
 
 def by_label(history: Columns) -> I64:
@@ -182,10 +173,21 @@ def by_label(history: Columns) -> I64:
     return order[: np.count_nonzero(history.label_at < NEVER)]
 
 
-def labels_of(history: Columns, source: Source, known: I64, excess: I64, most: int) -> I64:
+def labels_of(history: Columns, source: Source, known: I64) -> Labels:
     start, order = grouped(source.key[known], source.keys)
-    out = blank(2 * len(LABEL_WINDOWS_S) + len(kernels_labels.WORDS), len(history.at))
-    asking, spans = (source.asking.start, source.asking.rows), spans_of(LABEL_WINDOWS_S)
-    told = (history.at, history.label_at, history.fraud, excess)
-    kernels_labels.told(*asking, start, known[order], *told, spans, most, out)
-    return out
+    rows = taken(known, order)
+    return Labels(start, rows, taken(history.label_at, rows), taken(history.fraud, rows))
+
+
+def of_labels(history: Columns, source: str, labels: Labels, most: int) -> Aggregates:
+    words = [(word, window_s) for window_s in LABEL_WINDOWS_S.values() for word in ("labels", "frauds")]
+    out = blank(len(words), len(history.at))
+    kernels_labels.labelled(history.sources[source].asking, labels, history.at, spans_of(LABEL_WINDOWS_S), most, out)
+    return keyed(source, words, out)
+
+
+def of_streaks(history: Columns, source: str, labels: Labels, excess: I64) -> Aggregates:
+    words = [(word, 2 * HORIZON_S if word == "good_age_s" else HORIZON_S) for word in kernels_labels.WORDS]
+    out = blank(len(words), len(history.at))
+    kernels_labels.streaks(history.sources[source].asking, labels, history.at, excess, out)
+    return keyed(source, words, out)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from training.cli import Engine, Histories, from_database
+from training.cli import Engine, Histories, rows_of
 from training.terminal import CACHE, AsJson, Cache, Quiet, mended, moment, progress, report
 
 COLUMNS = {"average_precision": "AP", "roc_auc": "AUC", "precision_at_0.5%": "P@.5%"}
@@ -58,11 +58,10 @@ def evaluate(
         last = moment(end, "--to") if end else None
         from training.engine import engine
         from training.folds import Labels
-        from training.jobs import folded, gathered
+        from training.jobs import folded
         from training.lesson import Wish
 
-        step("reading the history", 0.02)
-        rows = gathered(history) if history else from_database(ctx)
+        rows = rows_of(ctx, history, step)
         # As of when is each fold's own to say.
         wish = Wish(as_of=datetime.now(UTC), seed=seed, false_hold_rate=false_holds, good_blocked=good_blocked)
         labels = Labels(unlabelled.value) if unlabelled else Labels.KNOWN

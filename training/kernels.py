@@ -8,7 +8,7 @@ not known.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -24,6 +24,22 @@ NONE = -1  # no row before, no key
 ALL = int(np.iinfo(np.int64).max)
 SECOND = 1_000_000
 HORIZON = HORIZON_S * SECOND
+
+
+class Grouped(NamedTuple):
+    """Rows by key, in order: those of key k are rows[start[k]:start[k + 1]]."""
+
+    start: I64
+    rows: I64
+
+
+class Links(NamedTuple):
+    """For each row the one before and the one after it of the same key and other party, among those that taught; NONE
+    and the number of all rows where there is none."""
+
+    before: I64
+    after: I64
+
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -46,8 +62,8 @@ def taken(column: I64, rows: I64) -> I64:
 
 
 @jit
-def grouped(code: I64, keys: int) -> tuple[I64, I64]:
-    """Rows of each key, in order: rows[start[k]:start[k + 1]] (a counting sort). A row of code NONE is in no group."""
+def grouped(code: I64, keys: int) -> Grouped:
+    """The rows of each key (a counting sort). A row of code NONE is in no group."""
     start = np.zeros(keys + 1, np.int64)
     for k in code:
         if k != NONE:
@@ -61,13 +77,13 @@ def grouped(code: I64, keys: int) -> tuple[I64, I64]:
         if code[i] != NONE:
             rows[fill[code[i]]] = i
             fill[code[i]] += 1
-    return start, rows
+    return Grouped(start, rows)
 
 
 @jit
-def neighbours(start: I64, rows: I64, other: I64, others: int, taught: Bools) -> tuple[I64, I64]:
-    """For each row the previous and the next row of the same (key, other) that taught; NONE and the number of all rows
-    where there is none. `other` codes are below `others`."""
+def neighbours(groups: Grouped, other: I64, others: int, taught: Bools) -> Links:
+    """How the rows of each (key, other) are linked. `other` codes are below `others`."""
+    start, rows = groups
     n = len(other)
     before, after = np.full(n, NONE, np.int64), np.full(n, n, np.int64)
     last, owner = np.full(others, NONE, np.int64), np.full(others, NONE, np.int64)
@@ -81,7 +97,7 @@ def neighbours(start: I64, rows: I64, other: I64, others: int, taught: Bools) ->
                     after[last[o]] = i
                 owner[o] = k
                 last[o] = i
-    return before, after
+    return Links(before, after)
 
 
 def blank(columns: int, rows: int) -> I64:
@@ -91,32 +107,22 @@ def blank(columns: int, rows: int) -> I64:
 
 @jit
 def windows(
-    asking: I64,
-    asking_rows: I64,
-    start: I64,
-    rows: I64,
-    at: I64,
-    amount: I64,
-    before: I64,
-    after: I64,
-    spans: I64,
-    most: int,
-    out: I64,
+    asking: Grouped, events: Grouped, at: I64, amount: I64, links: Links, spans: I64, most: int, out: I64
 ) -> None:
     """Count, sum and distinct counterparts of the key's gifts in each span, `most` at most, then seconds since the
     latest of them.
 
-    `asking` groups the gifts that ask by the key that they ask about; `before` and `after` link the gifts of a pair."""
-    wide = len(spans)
+    `asking` are the gifts that ask by the key that they ask about, `events` that key's; `links` are of its pairs."""
+    (start, rows), wide = events, len(spans)
     when, value = taken(at, rows), taken(amount, rows)
-    previous, following = taken(before, rows), taken(after, rows)
+    previous, following = taken(links.before, rows), taken(links.after, rows)
     lo, total, kinds = np.empty(wide, np.int64), np.empty(wide, np.int64), np.empty(wide, np.int64)
-    for k in range(len(asking) - 1):
+    for k in range(len(asking.start) - 1):
         hi, end = start[k], start[k + 1]
         for w in range(wide):
             lo[w], total[w], kinds[w] = hi, 0, 0
-        for p in range(asking[k], asking[k + 1]):
-            i = asking_rows[p]
+        for p in range(asking.start[k], asking.start[k + 1]):
+            i = asking.rows[p]
             now = at[i]
             while hi < end and rows[hi] < i:
                 for w in range(wide):

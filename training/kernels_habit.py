@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from detector.feature_table import DAY_S, EXCESS_CAP, HABIT, HOUR_S, SURE, UNUSUAL
-from training.kernels import HORIZON, I64, NULL, SECOND, jit, taken
+from training.kernels import HORIZON, I64, NULL, SECOND, Grouped, jit, taken
 
 HOUR, DAY = HOUR_S * SECOND, DAY_S * SECOND
 WORDS = ("size", "sum", "max", "median", "at_least", "half", "excess")
@@ -48,30 +48,34 @@ def take(held: I64, size: int, value: int) -> int:
 
 
 @jit
+def say(held: I64, n: int, total: int, a: int, i: int, out: I64) -> int:
+    """Writes the columns WORDS of gift i, of amount a; returns its excess."""
+    out[0, i], out[1, i] = n, total
+    out[2, i] = held[n - 1] if n else NULL
+    out[3, i] = held[n // 2] if n else NULL
+    out[4, i] = n - spot(held, n, a)
+    out[5, i] = n - spot(held, n, (a + 1) // 2)
+    out[6, i] = excess = min(100 * a * n // total, EXCESS_CAP) if n >= SURE else 0
+    return excess
+
+
+@jit
 def habits(
-    asking: I64,
-    asking_rows: I64,
-    start: I64,
-    rows: I64,
-    at: I64,
-    amount: I64,
-    label_at: I64,
-    fraud: I64,
-    labelled: bool,
-    out: I64,
+    asking: Grouped, events: Grouped, at: I64, amount: I64, label_at: I64, fraud: I64, labelled: bool, out: I64
 ) -> None:
     """The habit before each gift, the columns WORDS: of its org's HABIT latest gifts within the horizon, those that
     count as usual. A gift does if it was under UNUSUAL percent of the habit of its time; once its label is known
     (only if `labelled`), if it was good. Whoever teaches has asked: one gift at most joins between two."""
+    start, rows = events
     held = np.empty(HABIT + 1, np.int64)
     when, value, known, bad = taken(at, rows), taken(amount, rows), taken(label_at, rows), taken(fraud, rows)
     usual = np.zeros(len(rows), np.bool_)
-    for k in range(len(asking) - 1):
+    for k in range(len(asking.start) - 1):
         lo = hi = start[k]
         n = total = excess = 0
-        for p in range(asking[k], asking[k + 1]):
-            i = asking_rows[p]
-            now, a = at[i], amount[i]
+        for p in range(asking.start[k], asking.start[k + 1]):
+            i = asking.rows[p]
+            now = at[i]
             if hi < start[k + 1] and rows[hi] < i:
                 if excess < UNUSUAL:
                     usual[hi] = True
@@ -89,27 +93,21 @@ def habits(
                         usual[q] = not usual[q]
                         n = put(held, n, value[q]) if usual[q] else take(held, n, value[q])
                         total += value[q] if usual[q] else -value[q]
-            out[0, i], out[1, i] = n, total
-            out[2, i] = held[n - 1] if n else NULL
-            out[3, i] = held[n // 2] if n else NULL
-            out[4, i] = n - spot(held, n, a)
-            out[5, i] = n - spot(held, n, (a + 1) // 2)
-            out[6, i] = excess = min(100 * a * n // total, EXCESS_CAP) if n >= SURE else 0
+            excess = say(held, n, total, amount[i], i, out)
 
 
 @jit
-def marked(
-    asking: I64, asking_rows: I64, start: I64, rows: I64, at: I64, excess: I64, low: int, high: int, span: int, out: I64
-) -> None:
+def marked(asking: Grouped, events: Grouped, at: I64, excess: I64, low: int, high: int, span: int, out: I64) -> None:
     """Gifts of the org that is asked about, in `span`, whose excess was in [low, high)."""
+    start, rows = events
     when, mark = taken(at, rows), taken(excess, rows)
     for p in range(len(rows)):
         mark[p] = low <= mark[p] < high
-    for k in range(len(asking) - 1):
+    for k in range(len(asking.start) - 1):
         lo = hi = start[k]
         n = 0
-        for p in range(asking[k], asking[k + 1]):
-            i = asking_rows[p]
+        for p in range(asking.start[k], asking.start[k + 1]):
+            i = asking.rows[p]
             while hi < start[k + 1] and rows[hi] < i:
                 n += mark[hi]
                 hi += 1
@@ -120,16 +118,17 @@ def marked(
 
 
 @jit
-def same_hours(asking: I64, asking_rows: I64, start: I64, rows: I64, at: I64, out: I64) -> None:
+def same_hours(asking: Grouped, events: Grouped, at: I64, out: I64) -> None:
     """Of the org's HABIT latest gifts within the horizon, those whose time of day is within an hour of this one's."""
+    start, rows = events
     when = taken(at, rows)
     hour = np.empty(len(rows), np.int64)
     for p in range(len(rows)):
         hour[p] = when[p] % DAY
-    for k in range(len(asking) - 1):
+    for k in range(len(asking.start) - 1):
         lo = hi = start[k]
-        for p in range(asking[k], asking[k + 1]):
-            i = asking_rows[p]
+        for p in range(asking.start[k], asking.start[k + 1]):
+            i = asking.rows[p]
             now = at[i]
             here = now % DAY
             while hi < start[k + 1] and rows[hi] < i:

@@ -9,17 +9,9 @@ import polars as pl
 
 from detector.feature_table import CONTEXTS, LABELLED, LARGEST, YOUNG_S
 from training import context
-from training.kernels import I64, NONE, Bools, grouped
+from training.kernels import I64, NONE, Bools, Grouped, grouped
 
 NEVER = int(np.iinfo(np.int64).max)
-
-
-@dataclass(frozen=True, slots=True)
-class Grouped:
-    """Rows by key, in order: those of key k are rows[start[k]:start[k + 1]]."""
-
-    start: I64
-    rows: I64
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +74,10 @@ def columns_of(rows: pl.DataFrame, known: set[str]) -> Columns:
 
 def party_sources(sender: I64, recipient: I64, orgs: int, taught: Bools, *, tried: bool) -> dict[str, Source]:
     """Of what both parties sent and were sent; with `tried` also of all that they tried and were offered."""
-    by_sender, by_recipient = (Grouped(*grouped(key, orgs)) for key in (sender, recipient))
+    by_sender, by_recipient = (grouped(key, orgs) for key in (sender, recipient))
     sent, received = by_sender, by_recipient
     if not taught.all():
-        sent, received = (Grouped(*grouped(np.where(taught, key, NONE), orgs)) for key in (sender, recipient))
+        sent, received = (grouped(np.where(taught, key, NONE), orgs) for key in (sender, recipient))
     found = {
         "sender": Source(by_sender, sent, sender, orgs),
         "sender_received": Source(by_sender, received, recipient, orgs),
@@ -100,8 +92,7 @@ def party_sources(sender: I64, recipient: I64, orgs: int, taught: Bools, *, trie
 
 def context_source(names: pl.Series, taught: Bools) -> Source:
     key, keys = codes(names)
-    asking = Grouped(*grouped(key, keys))
-    return Source(asking, Grouped(*grouped(np.where(taught, key, NONE), keys)), key, keys)
+    return Source(grouped(key, keys), grouped(np.where(taught, key, NONE), keys), key, keys)
 
 
 def integers(column: pl.Series) -> I64:

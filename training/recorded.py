@@ -136,29 +136,41 @@ async def export(
 
     Parts lie beside `out` until they are joined, so that neither memory nor a broken run is in the way.
     """
-    rows, first, last = 0, None, None
     try:
-        with TemporaryDirectory(prefix=f".{out.name}.{os.getpid()}.", dir=out.parent) as beside:
-            framed([]).write_parquet(Path(beside) / part_name(0))
-            number = 0
-            async for part in batches(conn, start, end, lambda stage, share: step(stage, share * 0.9), size, known):
-                number, rows = number + 1, rows + part.height
-                first, last = first or part["at"][0], part["at"][-1]
-                part.write_parquet(Path(beside) / part_name(number))
+        with TemporaryDirectory(prefix=f".{out.name}.{os.getpid()}.", dir=out.parent) as place:
+            beside = Path(place)
+            reading = batches(conn, start, end, lambda stage, share: step(stage, share * 0.9), size, known)
+            rows, first, last = await parted(reading, beside)
             step(f"writing {out}", 0.95)
-            parts = pl.scan_parquet([Path(beside) / part_name(nr) for nr in range(number + 1)])
-            whole = Path(beside) / "whole"
-            if out.suffix.lower() == ".csv":
-                parts.sink_csv(whole, datetime_format=CSV_TIME)
-            else:
-                parts.sink_parquet(whole)
-            whole.replace(out)
+            joined(beside, out)
     except OSError as error:
         raise TrainingError(f"{out} cannot be written: {error}; free the disk or name another path") from error
     return {"rows": rows, "from": first and first.isoformat(), "to": last and last.isoformat(), "path": str(out)}
 
 
+async def parted(frames: AsyncIterator[pl.DataFrame], beside: Path) -> tuple[int, datetime | None, datetime | None]:
+    """Write each frame to a part of its own; how many rows there were, and the first and last moment."""
+    rows, first, last, number = 0, None, None, 0
+    framed([]).write_parquet(beside / part_name(0))  # so that no gift at all is a history too
+    async for frame in frames:
+        number, rows = number + 1, rows + frame.height
+        first, last = first or frame["at"][0], frame["at"][-1]
+        frame.write_parquet(beside / part_name(number))
+    return rows, first, last
+
+
+def joined(beside: Path, out: Path) -> None:
+    """Make the parts one file there, and put it in the place of `out`."""
+    parts, whole = pl.scan_parquet(sorted(beside.glob("*.parquet"))), beside / "whole"
+    if out.suffix.lower() == ".csv":
+        parts.sink_csv(whole, datetime_format=CSV_TIME)
+    else:
+        parts.sink_parquet(whole)
+    whole.replace(out)
+
+
 def part_name(number: int) -> str:
+    """Parts in order of name are in order of time."""
     return f"{number:06}.parquet"
 
 

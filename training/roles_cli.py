@@ -5,7 +5,6 @@ with --force and a reason, which are kept.
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +13,11 @@ import typer
 
 from training.desk import Author, Desk, End, Histories, Name, Reason, Start
 from training.errors import TrainingError
-from training.terminal import CACHE, AsJson, Cache, Quiet, mended, moment, progress, report
+from training.terminal import CACHE, AsJson, Cache, Quiet, Step, mended, moment, progress, report
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from models.model import Model
-    from training.judged import Judged
     from training.ruling import Ruling
     from training.shelf import Piece
 
@@ -48,17 +45,9 @@ def promote(
             raise TrainingError("say by what to judge: --history FILE, or --labels-from-database")
         if force and not reason:
             raise TrainingError("--force needs a --reason: it is kept with the promotion")
-        kept = desk.session(champions.kept)
-        piece = desk.find(name, kept)
-        champion = next((one for one in desk.pieces(kept) if champions.CHAMPION in one.roles), None)
-        model, rival = piece.loaded(), champion.model if champion else None
-        if champion and champion.sha256 == piece.sha256:
-            raise TrainingError(f"{piece.name} {piece.sha256[:12]} serves already")
-        ruled: Ruling | None = None
-        if history or labels_from_database:
-            from training.promotion import ruling
-
-            ruled = ruling(model, rival, gathered(desk, model, rival, history, (start, end), cache, step))
+        piece, champion = rivals(desk, name)
+        judging = history or labels_from_database
+        ruled = ruling(desk, piece, champion, history, (start, end), cache, step) if judging else None
     shape: dict[str, Any] = {"name": piece.name, "sha256": piece.sha256}
     shape |= {"against": champion.sha256 if champion else None}
     shape |= {"forced": force, "ruling": ruled.shape() if ruled else None}
@@ -68,6 +57,19 @@ def promote(
     give(desk, champions.CHAMPION, piece, author, why, shape)
     text = "".join(f"{'yes' if one.passed else 'NO '} {one}\n" for one in (ruled.findings if ruled else ()))
     report(shape | {"promoted": True}, as_json, f"{text}{piece.name} {piece.sha256[:12]} serves: {why}")
+
+
+def rivals(desk: Desk, name: str) -> tuple[Piece, Piece | None]:
+    """The artifact that is to serve, and the champion, if there is one and it is another."""
+    from detector import champions
+
+    kept = desk.session(champions.kept)
+    piece = desk.find(name, kept)
+    champion = next((one for one in desk.pieces(kept) if champions.CHAMPION in one.roles), None)
+    piece.loaded()
+    if champion and champion.sha256 == piece.sha256:
+        raise TrainingError(f"{piece.name} {piece.sha256[:12]} serves already")
+    return piece, champion
 
 
 def give(
@@ -86,24 +88,26 @@ def give(
     desk.session(record)
 
 
-def gathered(
+def ruling(
     desk: Desk,
-    model: Model,
-    rival: Model | None,
+    piece: Piece,
+    champion: Piece | None,
     history: list[str] | None,
     span: tuple[str | None, str | None],
     cache: Path,
-    step: Callable[[str, float], None],
-) -> Judged:
-    """The gifts that judge."""
+    step: Step,
+) -> Ruling:
+    """What the gates of promotion say, by the gifts of the histories, or by the gate's own."""
     from training import promotion
 
+    model, rival = piece.loaded(), champion.model if champion else None
     begin = moment(span[0], "--from") if span[0] else promotion.first_moment(model, rival)
     end = moment(span[1], "--to") if span[1] else None
     if history:
-        return promotion.by_history(history, (begin, end), model, cache, step)
-    judged: Judged = desk.session(lambda conn: promotion.by_database(conn, begin, end))
-    return judged
+        judged = promotion.by_history(history, (begin, end), model, cache, step)
+    else:
+        judged = desk.session(lambda conn: promotion.by_database(conn, begin, end))
+    return promotion.ruling(model, rival, judged)
 
 
 def refuse(piece: Piece, ruled: Ruling, shape: dict[str, Any], as_json: bool) -> None:

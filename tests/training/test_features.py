@@ -282,4 +282,6 @@ def test_a_kernel_is_compiled_once_whatever_a_history_says() -> None:
     parts = (kernels, kernels_graph, kernels_habit, kernels_labels)
     known = {name: one for part in parts for name, one in vars(part).items() if isinstance(one, Dispatcher)}
     assert {name: len(one.signatures) for name, one in known.items() if len(one.signatures) > 1} == {}
-    assert {"windows", "graph", "habits", "told"} <= {name for name, one in known.items() if one.signatures}
+    assert {"windows", "graph", "habits", "labelled", "streaks"} <= {
+        name for name, one in known.items() if one.signatures
+    }
