@@ -28,7 +28,7 @@ Told = TypeVar("Told", contravariant=True)
 
 MOST = 512  # the largest request that a client may send fits
 DEPTH = 2
-BACKLOG = 12
+BACKLOG = 16
 TRIES = 12
 # What another try can mend: lost locks and connections, a server that restarts, a policy that was just activated.
 PASSING = (
