@@ -12,6 +12,7 @@ from typing import Any
 from lockgate import connections
 from lockgate.config import Settings
 from lockgate.front import MOST_BODY, Front
+from lockgate.group_commit import DEPTH
 from lockgate.loops import ended, loops
 from lockgate.problems import add_problems
 from lockgate.routes import add_routes, short_way
@@ -34,6 +35,7 @@ def build(settings: Settings) -> Front:
             raise RuntimeError("DATABASE_URL is not set; start with 'lockgate serve', which sets it for its workers")
         pool = await connections.pool(settings.database_url, size=CONNECTIONS)
         gates = connections.Kept(settings.database_url)
+        await gates.open(DEPTH)
         works = Works.build(pool, settings, gates)
         await works.apart.start(works.detector)
         add_routes(app, works, settings)

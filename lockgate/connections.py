@@ -56,16 +56,22 @@ class Kept:
         self.dsn = dsn
         self.idle: list[asyncpg.Connection] = []
 
+    async def open(self, number: int) -> None:
+        """Open so many, before anybody waits for one."""
+        for _ in range(number):
+            self.idle.append(await asyncpg.connect(self.dsn, **STANDING))
+
     def acquire(self) -> Lease:
-        """A connection for the length of an `async with`; only where none is idle it takes a round trip or two."""
+        """A connection for the length of an `async with`; one is opened only where none is idle."""
         return Lease(self)
 
     async def connection(self) -> asyncpg.Connection:
-        while self.idle:
+        while True:
+            if not self.idle:
+                await self.open(1)
             conn = self.idle.pop()
             if not conn.is_closed():
                 return conn
-        return await asyncpg.connect(self.dsn, **STANDING)
 
     async def close(self) -> None:
         """Close what is idle; nobody uses any more."""

@@ -63,6 +63,13 @@ async def test_one_is_lent_again_and_two_at_once_are_two(kept: Kept) -> None:
     assert len(kept.idle) == 2
 
 
+async def test_those_opened_beforehand_are_the_ones_lent(kept: Kept) -> None:
+    await kept.open(2)
+    opened = {conn.get_server_pid() for conn in kept.idle}
+    async with kept.acquire() as one, kept.acquire() as two:
+        assert {one.get_server_pid(), two.get_server_pid()} == opened
+
+
 async def test_who_leaves_by_a_fault_takes_the_connection_along(kept: Kept, other: asyncpg.Connection) -> None:
     first = await server(kept)
     with pytest.raises(asyncpg.UndefinedTableError):
