@@ -132,11 +132,11 @@ def short_way(access: Access, pass_gate: PassGate) -> Callable[[Sequence[tuple[b
             return False
         try:
             actor = access.remembered(text(named.get(b"authorization")), "transfers:write")
+            if actor is None:
+                return False
             key = idempotency_key(text(named.get(b"idempotency-key")))
-            request = None if actor is None else request_of(actor, parse(SEND, body), key)
+            request = request_of(actor, parse(SEND, body), key)
         except Exception:  # the route meets it again, and tells
-            return False
-        if request is None:
             return False
         pass_gate(request, waiter)
         return True

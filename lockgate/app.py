@@ -35,7 +35,8 @@ def build(settings: Settings) -> Front:
             raise RuntimeError("DATABASE_URL is not set; start with 'lockgate serve', which sets it for its workers")
         pool = await connections.pool(settings.database_url, size=CONNECTIONS)
         gates = connections.Kept(settings.database_url)
-        await gates.open(DEPTH)
+        if settings.only is None:  # else no gift is judged in this process
+            await gates.open(DEPTH)
         works = Works.build(pool, settings, gates)
         await works.apart.start(works.detector)
         add_routes(app, works, settings)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -61,9 +62,17 @@ class Kept:
         for _ in range(number):
             self.idle.append(await asyncpg.connect(self.dsn, **STANDING))
 
-    def acquire(self) -> Lease:
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection for the length of an `async with`; one is opened only where none is idle."""
-        return Lease(self)
+        conn = await self.connection()
+        try:
+            yield conn
+        except BaseException:
+            conn.terminate()
+            raise
+        if not conn.is_closed():
+            self.idle.append(conn)
 
     async def connection(self) -> asyncpg.Connection:
         while True:
@@ -77,24 +86,3 @@ class Kept:
         """Close what is idle; nobody uses any more."""
         while self.idle:
             await self.idle.pop().close()
-
-
-class Lease:
-    """One use of a kept connection."""
-
-    __slots__ = ("conn", "kept")
-
-    def __init__(self, kept: Kept) -> None:
-        self.kept = kept
-
-    async def __aenter__(self) -> asyncpg.Connection:
-        self.conn = await self.kept.connection()
-        return self.conn
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None and not self.conn.is_closed():
-            self.kept.idle.append(self.conn)
-        else:
-            self.conn.terminate()

@@ -90,12 +90,10 @@ class Wire(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.body is not None:
             assert self.short_way is not None, "only a short way keeps a body"
-            turn, before = Turn(self), self.cycle
-            self.cycle = turn  # type: ignore[assignment]
+            turn = Turn(self)
             if self.short_way.take(self.headers, self.body, turn):
-                self.body = None
+                self.body, self.cycle = None, turn  # type: ignore[assignment]
                 return
-            self.cycle = before
             self.go_on()
         super().on_message_complete()
 

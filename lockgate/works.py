@@ -27,7 +27,7 @@ from ledger.transfers import Answer
 from lockgate.apart import Apart, asked
 from lockgate.config import Settings
 from lockgate.connections import Kept
-from lockgate.group_commit import GroupCommit, Waiter
+from lockgate.group_commit import GroupCommit, Waiter, tell
 
 ALONE = "judges by limits and rules alone: the active generation names no model"
 MASS_BLOCK = "a mass of gifts is being blocked: since {since} what rules and the model block is held"
@@ -49,13 +49,11 @@ class Passing:
 
     def set_result(self, answer: Answer) -> None:
         self.running.discard(self.key)
-        if not self.waiter.done():
-            self.waiter.set_result(answer)
+        tell(self.waiter, answer)
 
     def set_exception(self, fault: Exception) -> None:
         self.running.discard(self.key)
-        if not self.waiter.done():
-            self.waiter.set_exception(fault)
+        tell(self.waiter, None, fault)
 
 
 @dataclass(slots=True)
@@ -105,7 +103,7 @@ class Works:
         """As `send`, for who is told without a future; never within this call."""
         key = (request.sender, request.key)
         if key in self.running:
-            asyncio.get_running_loop().call_soon(waiter.set_result, answers.still_running(request.key))
+            asyncio.get_running_loop().call_soon(tell, waiter, answers.still_running(request.key))
             return
         self.running.add(key)
         self.gate.put(request, Passing(waiter, key, self.running))
